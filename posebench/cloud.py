@@ -1,0 +1,87 @@
+"""Clouds: the padded batch of point sets that travels through every layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """A batch of point sets, padded to one length.
+
+    Attributes:
+        points: (B, N, 3), metres. Padding rows are exactly zero.
+        mask: (B, N), True where a point is real.
+        full: known at construction to hold no padding. It lets victims skip masked
+            arithmetic without asking the device (our choice: a host sync per call costs
+            more than the flag).
+    """
+
+    points: Float[Tensor, "b n 3"]
+    mask: Bool[Tensor, "b n"]
+    full: bool = False
+
+    @staticmethod
+    def dense(points: Float[Tensor, "b n 3"]) -> Clouds:
+        """Wrap a (B, N, 3) tensor in which every point is real.
+
+        Raises:
+            InputError: if the tensor is not (B, N, 3) floating point with N >= 1.
+        """
+        if points.ndim != 3 or points.shape[-1] != 3 or not points.is_floating_point():
+            raise InputError(
+                f"points must be a floating (B, N, 3) tensor, got {points.dtype} "
+                f"{tuple(points.shape)}"
+            )
+        if points.shape[0] == 0 or points.shape[1] == 0:
+            raise InputError(f"a cloud needs at least one point, got {tuple(points.shape)}")
+        mask = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
+        return Clouds(points, mask, full=True)
+
+    @staticmethod
+    def padded(points: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"]) -> Clouds:
+        """Clouds from points and mask; rows outside the mask are set to zero."""
+        if points.shape[:2] != mask.shape or mask.dtype != torch.bool:
+            raise InputError(
+                f"mask must be bool {tuple(points.shape[:2])}, got {mask.dtype} "
+                f"{tuple(mask.shape)}"
+            )
+        return Clouds(points.where(mask[..., None], points.new_zeros(())), mask)
+
+    @property
+    def counts(self) -> Tensor:
+        """Real points per cloud, (B,) int64."""
+        return self.mask.sum(dim=1)
+
+    def replace(self, points: Float[Tensor, "b n 3"]) -> Clouds:
+        """The same mask with other points."""
+        return Clouds(points, self.mask, self.full)
+
+    def keep(self, kept: Bool[Tensor, "b n"]) -> Clouds:
+        """Clear the mask bits of points that are not kept; tensors never shrink."""
+        return Clouds.padded(self.points, self.mask & kept)
+
+    def select(self, index: slice | Tensor) -> Clouds:
+        """Pick clouds along the batch axis."""
+        return Clouds(self.points[index], self.mask[index], self.full)
+
+    def to(self, device: torch.device | str) -> Clouds:
+        """Move both tensors."""
+        return Clouds(self.points.to(device), self.mask.to(device), self.full)
+
+    def detach(self) -> Clouds:
+        """The same clouds, cut from the autograd graph."""
+        return self.replace(self.points.detach())
+
+    def check_finite(self, what: str) -> None:
+        """Raise InputError when a real point is NaN or infinite or a cloud is empty."""
+        if not bool(self.mask.any(dim=1).all()):
+            raise InputError(f"{what}: a cloud has no points")
+        if not bool(torch.isfinite(self.points).all()):
+            raise InputError(f"{what}: coordinates must be finite, found NaN or infinity")

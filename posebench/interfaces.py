@@ -1,0 +1,176 @@
+"""The contracts between layers: what a victim, an attack, a defence and a metric are.
+
+Protocols are structural: a class need not inherit from anything here to take part.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Generator, Tensor
+
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+
+Norm = Literal["l2", "linf", "l2_vertex"]
+Unit = Literal["rms", "total", "release"]
+
+RELEASE_POINTS = 1024
+"""The point count that the paper's released script puts into its radius, whatever the mesh."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Test or training pairs.
+
+    Attributes:
+        pose: (B, Np, 3) pose sources, in an order of their own.
+        identity: (B, Ni, 3) identity meshes in some other pose.
+        target: (B, Ni, 3) the identity in the pose source's pose, in the identity's order.
+        faces: (B, F, 3) int64 triangles over the identity's order.
+        sample_ids: (B,) int64, the sample's number within its task.
+    """
+
+    pose: Clouds
+    identity: Clouds
+    target: Clouds
+    faces: Int[Tensor, "b f 3"]
+    sample_ids: Int[Tensor, "b"]
+
+    def __len__(self) -> int:
+        return self.pose.points.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move every tensor."""
+        return Batch(
+            self.pose.to(device),
+            self.identity.to(device),
+            self.target.to(device),
+            self.faces.to(device),
+            self.sample_ids.to(device),
+        )
+
+    def with_pose(self, pose: Clouds) -> Batch:
+        """The same batch with another pose source."""
+        return Batch(pose, self.identity, self.target, self.faces, self.sample_ids)
+
+
+@dataclass(frozen=True)
+class VictimSpec:
+    """What the library must know about a victim before it calls it.
+
+    Attributes:
+        name: registry key.
+        title: the name printed in tables.
+        paper: where the network was published.
+        stochastic: two calls on the same input may differ.
+        point_counts: "equal" if pose and identity need equally many points.
+        masks: whether padding in pose and identity is left out of all arithmetic.
+    """
+
+    name: str
+    title: str
+    paper: str
+    stochastic: bool
+    point_counts: Literal["equal", "free"]
+    masks: bool
+
+
+@runtime_checkable
+class Victim(Protocol):
+    """Anything that turns (pose, identity) clouds into clouds in the identity's order."""
+
+    spec: VictimSpec
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds: ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far an attack may move the pose source.
+
+    Units of ``eps`` for the global L2 ball, n = real points of the sample:
+
+    * ``rms``: root mean square displacement per coordinate; radius = eps * sqrt(3 n).
+    * ``total``: the radius itself.
+    * ``release``: the released code's eps * sqrt(3 * 1024), whatever n is.
+
+    For ``linf`` (largest coordinate) and ``l2_vertex`` (largest vertex displacement; the
+    released code calls it "Linf") eps is the radius in metres in every unit but ``release``,
+    which is defined for L2 alone.
+    """
+
+    eps: float
+    norm: Norm = "l2"
+    unit: Unit = "rms"
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.eps) or self.eps < 0:
+            raise InputError(f"eps must be a finite number >= 0, got {self.eps}")
+        if self.norm not in get_args(Norm):
+            raise InputError(f"norm must be one of {', '.join(get_args(Norm))}, got {self.norm!r}")
+        if self.unit not in get_args(Unit):
+            raise InputError(
+                f"eps unit must be one of {', '.join(get_args(Unit))}, got {self.unit!r}"
+            )
+        if self.unit == "release" and self.norm != "l2":
+            raise InputError("eps unit 'release' is defined for norm 'l2' alone")
+
+    def radius(self, mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b"]:
+        """Radius of each sample's ball, (B,) float64."""
+        counts = mask.sum(dim=1).double()
+        if self.norm != "l2" or self.unit == "total":
+            return torch.full_like(counts, self.eps)
+        if self.unit == "release":
+            return torch.full_like(counts, self.eps * math.sqrt(3 * RELEASE_POINTS))
+        return self.eps * (3 * counts).sqrt()
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """An attacked pose source, and what it cost.
+
+    Attributes:
+        pose: the adversarial clouds, inside the budget.
+        loss: (B,) mean squared coordinate error reached, as the attack saw it; NaN where the
+            attack did not look.
+        forwards: victim forwards per sample.
+        backwards: gradients to the pose per sample.
+    """
+
+    pose: Clouds
+    loss: Float[Tensor, "b"]
+    forwards: int
+    backwards: int
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A frozen dataclass whose repr rebuilds it; ``budget`` is what the library enforces."""
+
+    @property
+    def budget(self) -> Budget: ...
+
+    def __call__(
+        self, victim: Victim, batch: Batch, *, generator: Generator | None = None
+    ) -> AttackResult: ...
+
+
+@runtime_checkable
+class Defense(Protocol):
+    """Cleans a pose source before the victim sees it; removed points lose their mask bit."""
+
+    def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds: ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Per-sample value of an output, (B,); NaN means undefined."""
+
+    def __call__(self, output: Clouds, batch: Batch) -> Float[Tensor, "b"]: ...

@@ -1,0 +1,55 @@
+"""Explicit registries: a plain dict with helpful errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from posebench.errors import InputError
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Names to objects of one kind; a miss suggests near names, a duplicate is an error.
+
+    Other packages add entries through the entry-point group ``posebench.<plural>``; they are
+    looked up only when a name is not built in, so start-up does not pay for them.
+    """
+
+    def __init__(self, kind: str, plural: str) -> None:
+        self.kind = kind
+        self.group = f"posebench.{plural}"
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str, entry: T) -> T:
+        """Add an entry.
+
+        Raises:
+            ValueError: if the name is taken, as when a module is imported under two names.
+        """
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._entries[name] = entry
+        return entry
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            for point in entry_points(group=self.group, name=name):
+                return self.register(name, point.load())
+            raise InputError(self._miss(name))
+        return self._entries[name]
+
+    def _miss(self, name: str) -> str:
+        near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown {self.kind} {name!r}: {hint}known are {', '.join(sorted(self))}"
+
+    def __iter__(self) -> Iterator[str]:
+        plugged = {point.name for point in entry_points(group=self.group)}
+        return iter([*self._entries, *sorted(plugged - set(self._entries))])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

@@ -1,0 +1,83 @@
+"""GC-Transformer: Geometry-Contrastive Transformer (Chen et al., AAAI 2022, arXiv 2112.07374).
+
+Written from the published description and checked against the released network (12,009,351
+parameters at width 1024). As released, the attention is odd, and we keep it odd: the map is
+(pose point i, identity point j), yet the values are indexed by **pose** point j, so pose and
+identity must have equally many points; logits are not scaled; gamma starts at 0, which leaves
+queries, keys and values without gradient at the first step.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, nn
+
+from posebench.interfaces import VictimSpec
+from posebench.victims.blocks import PointEncoder, ResidualStage, initialise
+from posebench.victims.network import PoseTransferNetwork
+
+
+class SpatialAttention(nn.Module):
+    """P + gamma * softmax_j(Q_i . K_j) V_j with Q, V from the pose and K from the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(
+        self, pose: Float[Tensor, "b n c"], identity: Float[Tensor, "b n c"]
+    ) -> Float[Tensor, "b n c"]:
+        attended = nn.functional.scaled_dot_product_attention(
+            self.query(pose).unsqueeze(1),
+            self.key(identity).unsqueeze(1),
+            self.value(pose).unsqueeze(1),
+            scale=1.0,
+        ).squeeze(1)
+        return pose + self.gamma * attended
+
+
+class GCTransformer(PoseTransferNetwork):
+    """Four stages, each: project both streams, attend, modulate by the identity's xyz."""
+
+    spec = VictimSpec(
+        name="gct",
+        title="GC-Transformer",
+        paper="arXiv 2112.07374",
+        stochastic=False,
+        point_counts="equal",
+        masks=False,
+    )
+
+    def __init__(self, width: int = 1024) -> None:
+        super().__init__(width)
+        widths = (width, width // 2, width // 2, width // 4)
+        sizes = (width, *widths)
+        self.encoder = PointEncoder(width)
+        self.projections = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.attentions = nn.ModuleList(SpatialAttention(w) for w in widths)
+        self.stages = nn.ModuleList(ResidualStage(w) for w in widths)
+        self.head = nn.Linear(widths[-1], 3)
+        initialise(self)
+
+    def transfer(
+        self,
+        pose: Float[Tensor, "b n 3"],
+        identity: Float[Tensor, "b n 3"],
+        pose_mask: Bool[Tensor, "b n"] | None = None,
+        identity_mask: Bool[Tensor, "b n"] | None = None,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b n 3"]:
+        p = self.encoder(pose)
+        i = self.encoder(identity)
+        for project, attend, stage in zip(
+            self.projections, self.attentions, self.stages, strict=True
+        ):
+            p, i = project(p), project(i)
+            p = stage(attend(p, i), identity)
+        return 2 * torch.tanh(self.head(p))
