@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.benchmark.body import (

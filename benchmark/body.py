@@ -20,7 +20,7 @@ from importlib.resources import files
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.errors import InputError

@@ -1,0 +1,14 @@
+"""Defences: explicit registry, name -> class; and the wrapper that makes victim + defence one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from posebench.defenses.sor import SOR
+from posebench.interfaces import Defense
+from posebench.registry import Registry
+
+DEFENSES: Registry[Callable[[], Defense]] = Registry("defence", "defenses")
+DEFENSES.register("sor", SOR)
+
+__all__ = ["DEFENSES", "SOR"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Tensor
 
 from posebench.errors import InputError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.cloud import Clouds

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from posebench.shapes import Bool, Float, Int
 from torch import Generator, Tensor
 
 from posebench.cloud import Clouds

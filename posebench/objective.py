@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from posebench.shapes import Float
 from torch import Tensor
 
 from posebench.cloud import Clouds

@@ -18,3 +18,15 @@ def generator_for(
     text = "\x1f".join([str(seed), *map(str, keys)])
     state = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
     return torch.Generator(device=device).manual_seed(state)
+
+
+def sample_generators(
+    generator: torch.Generator | None, sample_ids: torch.Tensor
+) -> list[torch.Generator]:
+    """One generator per sample, from the generator's seed and the sample's number alone.
+
+    So a sample's random draws do not depend on the batch it happens to be in. Without a
+    generator the seed is 0.
+    """
+    seed = 0 if generator is None else generator.initial_seed()
+    return [generator_for(seed, "sample", int(i)) for i in sample_ids]

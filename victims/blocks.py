@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Tensor, nn
 
 NORM_EPS = 1e-5
@@ -35,8 +35,8 @@ class _InstanceNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor | None) -> Tensor:
-        centred = x - _average(x, weights)
-        scale = torch.rsqrt(_average(centred * centred, weights) + NORM_EPS)
+        centred = x - average(x, weights)
+        scale = torch.rsqrt(average(centred * centred, weights) + NORM_EPS)
         normed = centred.mul_(scale)
         ctx.save_for_backward(normed, scale, weights)
         return normed
@@ -55,7 +55,10 @@ class _InstanceNorm(torch.autograd.Function):
         return (grad - weights * (total + normed * along)) * scale, None
 
 
-def _average(x: Tensor, weights: Tensor | None) -> Tensor:
+def average(
+    x: Float[Tensor, "b n c"], weights: Float[Tensor, "b n 1"] | None
+) -> Float[Tensor, "b 1 c"]:
+    """Mean over the points, padding left out."""
     if weights is None:
         return x.mean(dim=1, keepdim=True)
     return (x * weights).sum(dim=1, keepdim=True)
@@ -91,6 +94,17 @@ class PointEncoder(nn.Module):
         for layer in self.layers:
             x = torch.relu(instance_norm(layer(x), weights))
         return x
+
+
+def pooled_code(
+    encoder: PointEncoder, points: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"] | None
+) -> Float[Tensor, "b 1 c"]:
+    """Maximum over real points of the encoder's features."""
+    features: Tensor = encoder(points, point_weights(mask, points.dtype))
+    if mask is not None:
+        # Features are >= 0 after the ReLU, so zeroed padding never wins the maximum.
+        features = features * mask[..., None]
+    return features.amax(dim=1, keepdim=True)
 
 
 class Modulation(nn.Module):

@@ -10,11 +10,18 @@ queries, keys and values without gradient at the first step.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.interfaces import VictimSpec
-from posebench.victims.blocks import PointEncoder, ResidualStage, initialise
+from posebench.victims.blocks import (
+    PointEncoder,
+    ResidualStage,
+    average,
+    initialise,
+    point_weights,
+    pooled_code,
+)
 from posebench.victims.network import PoseTransferNetwork
 
 
@@ -51,6 +58,7 @@ class GCTransformer(PoseTransferNetwork):
         point_counts="equal",
         masks=False,
     )
+    pooled = False
 
     def __init__(self, width: int = 1024) -> None:
         super().__init__(width)
@@ -61,7 +69,9 @@ class GCTransformer(PoseTransferNetwork):
             nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
         self.attentions = nn.ModuleList(SpatialAttention(w) for w in widths)
-        self.stages = nn.ModuleList(ResidualStage(w) for w in widths)
+        self.stages = nn.ModuleList(
+            ResidualStage(w, normalise=not (self.pooled and i == 0)) for i, w in enumerate(widths)
+        )
         self.head = nn.Linear(widths[-1], 3)
         initialise(self)
 
@@ -80,4 +90,42 @@ class GCTransformer(PoseTransferNetwork):
         ):
             p, i = project(p), project(i)
             p = stage(attend(p, i), identity)
+        return 2 * torch.tanh(self.head(p))
+
+
+class GCTransformerMaxPool(GCTransformer):
+    """The released max-pool variant, the nearest released relative of 3D-PoseMAE.
+
+    Both streams are pooled into one code and tiled, and the first stage has no instance norm. As
+    all keys are then equal, the softmax is uniform: attention adds gamma times the mean value and
+    the identity's code, queries and keys never reach the output. We compute just that.
+    """
+
+    spec = VictimSpec(
+        name="gct-mp",
+        title="GC-Transformer-MP",
+        paper="arXiv 2112.07374",
+        stochastic=False,
+        point_counts="free",
+        masks=True,
+    )
+    pooled = True
+
+    def transfer(
+        self,
+        pose: Float[Tensor, "b m 3"],
+        identity: Float[Tensor, "b n 3"],
+        pose_mask: Bool[Tensor, "b m"] | None = None,
+        identity_mask: Bool[Tensor, "b n"] | None = None,
+        generator: Generator | None = None,
+    ) -> Float[Tensor, "b n 3"]:
+        weights = point_weights(identity_mask, identity.dtype)
+        p = pooled_code(self.encoder, pose, pose_mask)
+        for project, attend, stage in zip(
+            self.projections, self.attentions, self.stages, strict=True
+        ):
+            p = project(p)
+            value = attend.value(p)
+            mean = average(value, None if value.shape[1] == 1 else weights)
+            p = stage(p + attend.gamma * mean, identity, weights)
         return 2 * torch.tanh(self.head(p))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.cloud import Clouds

@@ -12,11 +12,17 @@ parameters (6,054,941 at width 1024), outputs and gradients. Two things a reader
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.interfaces import VictimSpec
-from posebench.victims.blocks import PointEncoder, ResidualStage, initialise, point_weights
+from posebench.victims.blocks import (
+    PointEncoder,
+    ResidualStage,
+    initialise,
+    point_weights,
+    pooled_code,
+)
 from posebench.victims.network import PoseTransferNetwork
 
 
@@ -97,11 +103,7 @@ class NPTMaxPool(NPT):
         pose_mask: Bool[Tensor, "b m"] | None,
     ) -> Float[Tensor, "b n c"]:
         """The first projection, split: the code's part once, the xyz part per point."""
-        features = self.encoder(pose, point_weights(pose_mask, pose.dtype))
-        if pose_mask is not None:
-            # Features are >= 0 after the ReLU, so zeroed padding never wins the maximum.
-            features = features * pose_mask[..., None]
-        code = features.amax(dim=1, keepdim=True)
+        code = pooled_code(self.encoder, pose, pose_mask)
         first = self.projections[0]
         of_code, of_xyz = first.weight.split([self.width, 3], dim=1)
         return nn.functional.linear(code, of_code, first.bias) + nn.functional.linear(

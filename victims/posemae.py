@@ -30,12 +30,18 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
-from posebench.victims.blocks import PointEncoder, ResidualStage, initialise, point_weights
+from posebench.victims.blocks import (
+    PointEncoder,
+    ResidualStage,
+    initialise,
+    point_weights,
+    pooled_code,
+)
 from posebench.victims.gct import SpatialAttention
 from posebench.victims.network import PoseTransferNetwork
 
@@ -169,14 +175,10 @@ class PoseMAE(PoseTransferNetwork):
         picks: list[Tensor],
     ) -> Float[Tensor, "b 1 c"]:
         """The pose code: mean over scales of the max over points."""
-        codes = []
-        for index in picks:
-            kept = None if mask is None else mask[:, index]
-            features = self.encoder(pose[:, index], point_weights(kept, pose.dtype))
-            if kept is not None:
-                # Features are >= 0 after the ReLU, so zeroed padding never wins the maximum.
-                features = features * kept[..., None]
-            codes.append(features.amax(dim=1, keepdim=True))
+        codes = [
+            pooled_code(self.encoder, pose[:, index], None if mask is None else mask[:, index])
+            for index in picks
+        ]
         return torch.stack(codes).mean(dim=0)
 
     def attend_spatially(

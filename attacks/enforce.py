@@ -1,0 +1,32 @@
+"""Running an attack the safe way: the library checks and projects what the attack returns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Generator
+
+from posebench.attacks.gradient import project
+from posebench.errors import InputError
+from posebench.interfaces import Attack, AttackResult, Batch, Victim
+
+
+def run_attack(
+    attack: Attack, victim: Victim, batch: Batch, *, generator: Generator | None = None
+) -> AttackResult:
+    """Attack the batch's poses; the result is inside the attack's budget, whatever it returned.
+
+    A budget of zero returns the clean poses bit for bit.
+
+    Raises:
+        InputError: if the attack changes shape, mask, or returns a coordinate that is not finite.
+    """
+    result = attack(victim, batch, generator=generator)
+    clean, pose = batch.pose, result.pose
+    name = type(attack).__name__
+    if pose.points.shape != clean.points.shape or not torch.equal(pose.mask, clean.mask):
+        raise InputError(f"{name} changed the shape or mask of the pose, which it must not")
+    if not bool(torch.isfinite(pose.points).all()):
+        raise InputError(f"{name} returned coordinates that are NaN or infinite")
+    return replace(result, pose=project(pose.detach(), clean, attack.budget))

@@ -1,0 +1,106 @@
+"""What every gradient attack is built from: gradient to the pose, steepest step, projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor, nn
+
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+from posebench.interfaces import Batch, Budget, Victim
+from posebench.objective import Objective, mse
+from posebench.shapes import Float
+
+
+@contextmanager
+def frozen(victim: Victim) -> Iterator[None]:
+    """Eval mode and no parameter gradients inside, everything as before afterwards.
+
+    Frozen parameters make the attack's backward pass about 1.6 times cheaper, and the training
+    step that may surround it finds its parameters' gradients untouched.
+    """
+    if not isinstance(victim, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in victim.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in victim.parameters()]
+    victim.eval()
+    victim.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in wanted:
+            parameter.requires_grad_(flag)
+
+
+def pose_gradient(
+    victim: Victim,
+    batch: Batch,
+    pose: Clouds,
+    *,
+    objective: Objective = mse,
+    generator: Generator | None = None,
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b n 3"]]:
+    """Objective per sample and its gradient to the pose's points, padding zero.
+
+    One forward and one backward. Samples do not mix: the objectives are summed.
+
+    Raises:
+        InputError: if the output does not depend on the pose, or the gradient is not finite.
+    """
+    points = pose.points.detach().requires_grad_(True)
+    with frozen(victim), torch.enable_grad():
+        output = victim(pose.replace(points), batch.identity, generator=generator)
+        values = objective(output, batch.target)
+        if not values.requires_grad:
+            raise InputError(
+                f"victim {victim.spec.name!r} gives no gradient to the pose: gradient attacks "
+                "cannot be used on it"
+            )
+        (gradient,) = torch.autograd.grad(values.sum(), points, allow_unused=True)
+    if gradient is None:
+        raise InputError(f"the output of victim {victim.spec.name!r} does not depend on the pose")
+    gradient = gradient * pose.mask[..., None]
+    return values.detach(), gradient
+
+
+def steepest(
+    gradient: Float[Tensor, "b n 3"], budget: Budget, mask: Tensor
+) -> Float[Tensor, "b n 3"]:
+    """The step inside the budget's ball that ascends fastest: its length is the radius.
+
+    l2: radius g / ||g||; linf: radius sign(g); l2_vertex: radius g_v / ||g_v|| per vertex.
+    Where the gradient is zero the step is zero.
+    """
+    radius = budget.radius(mask).to(gradient.dtype)[:, None, None]
+    if budget.norm == "linf":
+        return radius * gradient.sign()
+    axes = (1, 2) if budget.norm == "l2" else (2,)
+    # Scaled by the largest entry first: squares of tiny float32 gradients would underflow.
+    largest = gradient.abs().amax(dim=axes, keepdim=True)
+    unit = gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)
+    length = unit.square().sum(dim=axes, keepdim=True).sqrt()
+    return radius * unit / length.clamp_min(0.5)
+
+
+def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:
+    """The nearest clouds to ``pose`` inside the budget around ``clean``; padding untouched.
+
+    Norms are taken in float64, so the stored tensor keeps the budget to a relative 1e-6.
+    """
+    delta = (pose.points.double() - clean.points.double()) * clean.mask[..., None]
+    radius = budget.radius(clean.mask)[:, None, None]
+    if budget.norm == "linf":
+        delta = delta.clamp(-radius, radius)
+    else:
+        axes = (1, 2) if budget.norm == "l2" else (2,)
+        length = delta.square().sum(dim=axes, keepdim=True).sqrt()
+        outside = length > radius
+        delta = torch.where(outside, delta * (radius / length.clamp_min(1e-300)), delta)
+    points = (clean.points.double() + delta).to(clean.points.dtype)
+    return clean.replace(points)

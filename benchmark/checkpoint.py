@@ -1,0 +1,104 @@
+"""Checkpoints: everything a training run needs to go on, in one safetensors file.
+
+Tensors only, with a JSON header: loading cannot run code. Written beside and renamed, so a kill
+at any moment leaves the last good file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from posebench.errors import InputError
+from posebench.files import write_atomically
+
+NAME = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The header of a checkpoint.
+
+    Attributes:
+        card: the recipe and the data's fingerprint; a run resumes only from its own.
+        step: optimiser steps done.
+        curve: (step, loss) entries so far.
+    """
+
+    card: dict[str, Any]
+    step: int
+    curve: tuple[tuple[int, float], ...]
+
+
+def save_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    generator: Generator,
+) -> None:
+    """Write weights, optimiser state and generator state atomically."""
+    from safetensors.torch import save
+
+    tensors = {f"weights.{k}": v for k, v in network.state_dict().items()}
+    for number, optimiser in enumerate(optimisers):
+        for index, slots in optimiser.state_dict()["state"].items():
+            for slot, value in slots.items():
+                tensors[f"optimiser.{number}.{index}.{slot}"] = torch.as_tensor(value)
+    tensors["generator"] = generator.get_state()
+    header = {"card": checkpoint.card, "step": checkpoint.step, "curve": checkpoint.curve}
+    flat = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    write_atomically(folder / NAME, save(flat, metadata={"checkpoint": json.dumps(header)}))
+
+
+def load_checkpoint(
+    folder: Path,
+    card: dict[str, Any],
+    network: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    generator: Generator,
+) -> Checkpoint | None:
+    """Restore a run in place; None where the folder has no checkpoint.
+
+    Raises:
+        InputError: unreadable file, or one of another recipe or other data.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["checkpoint"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
+    if header["card"] != card:
+        differing = [
+            f"{key}: {header['card']['recipe'].get(key)!r} there, {value!r} here"
+            for key, value in card["recipe"].items()
+            if header["card"]["recipe"].get(key) != value
+        ] or ["other body data"]
+        raise InputError(
+            f"{path} is of another run ({'; '.join(differing)}); use another folder or delete it"
+        )
+    network.load_state_dict(
+        {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+    )
+    for number, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"optimiser.{number}."):
+                _, _, index, slot = name.split(".", 3)
+                state.setdefault(int(index), {})[slot] = value
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})
+    generator.set_state(tensors["generator"])
+    curve = tuple((int(s), float(v)) for s, v in header["curve"])
+    return Checkpoint(card, int(header["step"]), curve)

@@ -1,0 +1,118 @@
+"""Statistical outlier removal (SOR): drop points whose neighbours are unusually far.
+
+For each point, d = mean distance to its k nearest neighbours; a point stays if d is below
+mean(d) + ratio * std(d) over the cloud (sample standard deviation). Conventions differ and so do
+results, so the convention is part of the defence:
+
+* ``open3d``: k neighbours **including** the point itself (distance 0), kept iff 0 < d < limit.
+* ``pcl``: k neighbours without the point itself, kept iff d <= limit. Equals open3d at k + 1,
+  because the self term only scales d by k / (k + 1).
+* ``ifdefense``: k neighbours without itself, **squared** distances, kept iff d <= limit
+  (IF-Defense, arXiv 2010.05272, whose defaults k = 2, ratio = 1.1 the paper's code credits).
+
+The paper gives no parameters for its SOR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from posebench.shapes import Bool, Float
+from torch import Generator, Tensor
+
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+
+Convention = Literal["open3d", "pcl", "ifdefense"]
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class SOR:
+    """Clears the mask of outliers; deterministic, so ``generator`` is not used.
+
+    Attributes:
+        neighbours: k of the convention, at least 1 (2 for open3d, which counts the point itself).
+        ratio: how many standard deviations above the mean a point may lie.
+        convention: "ifdefense", "open3d" or "pcl".
+    """
+
+    neighbours: int = 2
+    ratio: float = 1.1
+    convention: Convention = "ifdefense"
+
+    def __post_init__(self) -> None:
+        if self.convention not in get_args(Convention):
+            raise InputError(
+                f"SOR convention must be one of {', '.join(get_args(Convention))}, "
+                f"got {self.convention!r}"
+            )
+        least = 2 if self.convention == "open3d" else 1
+        if self.neighbours < least:
+            raise InputError(
+                f"SOR ({self.convention}) needs at least {least} neighbours, got {self.neighbours}"
+            )
+        if not self.ratio > 0:
+            raise InputError(f"SOR ratio must be positive, got {self.ratio}")
+
+    def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds:
+        """Clear the mask bits of outliers.
+
+        Raises:
+            InputError: if a cloud has fewer points than the neighbourhood needs.
+        """
+        return pose.keep(self.kept(pose))
+
+    def kept(self, pose: Clouds) -> Bool[Tensor, "b n"]:
+        """Which real points stay, (B, N); False on padding."""
+        own = 0 if self.convention == "open3d" else 1
+        needed = self.neighbours + own
+        fewest = int(pose.counts.min())
+        if fewest < needed:
+            raise InputError(
+                f"SOR with {self.neighbours} neighbours needs clouds of at least {needed} points, "
+                f"got one of {fewest}"
+            )
+        with torch.no_grad():
+            rows = [
+                self._kept_one(points[mask])
+                for points, mask in zip(pose.points.detach(), pose.mask, strict=True)
+            ]
+            result = pose.mask.clone()
+            result[pose.mask] = torch.cat(rows)
+        return result
+
+    def _kept_one(self, points: Float[Tensor, "n 3"]) -> Bool[Tensor, "n"]:
+        own = 0 if self.convention == "open3d" else 1
+        distance = neighbour_distances(points, self.neighbours + own)[:, own:]
+        score = distance.square().mean(1) if self.convention == "ifdefense" else distance.mean(1)
+        limit = score.mean() + self.ratio * score.std(correction=1)
+        if self.convention == "open3d":
+            return (score > 0) & (score < limit)
+        return score <= limit
+
+
+def neighbour_distances(points: Float[Tensor, "n 3"], k: int) -> Float[Tensor, "n k"]:
+    """Distances to the k nearest points, the point itself first, float64 metres.
+
+    CPU: a kd-tree (scipy's, about as fast as open3d and 15 times faster than all pairs).
+    Elsewhere: all pairs in chunks; differences, not the expanded square, because that loses
+    the small distances that decide here.
+    """
+    if points.device.type == "cpu":
+        from scipy.spatial import cKDTree
+
+        wide = points.double().numpy()
+        distance, _ = cKDTree(wide, balanced_tree=False, compact_nodes=False).query(wide, k=k)
+        return torch.from_numpy(np.asarray(distance).reshape(len(wide), k))
+    wide_points = points.double()
+    rows = [
+        torch.cdist(part, wide_points, compute_mode="donot_use_mm_for_euclid_dist")
+        .topk(k, dim=1, largest=False, sorted=True)
+        .values
+        for part in wide_points.split(CHUNK)
+    ]
+    return torch.cat(rows)

@@ -1,0 +1,35 @@
+"""Writing files so that a reader sees the old one or the new one, never half of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from posebench.errors import InputError
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write beside the target and rename.
+
+    Raises:
+        InputError: if the folder cannot be made or written, naming it and the reason.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    handle, temporary = -1, ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot write {path}: {reason}; choose another folder") from error

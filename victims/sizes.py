@@ -1,0 +1,21 @@
+"""Sizes: the same code at three widths and vertex counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network width and the mesh it is trained and evaluated on."""
+
+    width: int
+    vertices: int
+
+
+SIZES = {
+    "paper": Size(width=1024, vertices=6890),
+    "compact": Size(width=128, vertices=1700),
+    "tiny": Size(width=32, vertices=800),
+}
+"""``paper``: as published. ``compact``: shipped weights, seconds on a CPU. ``tiny``: tests."""

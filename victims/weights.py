@@ -1,0 +1,92 @@
+"""Weights on disk: safetensors with a JSON header that says how to rebuild the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from posebench.errors import InputError
+from posebench.files import write_atomically
+from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released import import_released
+
+HEADER = "posebench"
+
+
+def shipped_path(victim: str, size: str, *, adversarial: bool = False) -> Path:
+    """Where the weights of a victim would be shipped; the file need not exist."""
+    name = f"{victim}-{size}{'-adversarial' if adversarial else ''}.safetensors"
+    return Path(str(files("posebench.victims").joinpath("weights", name)))
+
+
+def write_weights(path: Path, network: PoseTransferNetwork, card: dict[str, Any]) -> None:
+    """Write a network's weights atomically; ``card`` says how they came about, JSON-ready."""
+    from safetensors.torch import save
+
+    header = {"victim": network.spec.name, "settings": network.settings(), "card": card}
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    write_atomically(path, save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def read_weights(path: Path) -> dict[str, Any] | None:
+    """The header of a weights file of ours; None for a safetensors file from elsewhere.
+
+    Raises:
+        InputError: missing, truncated or otherwise not a safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise InputError(f"weights {path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+        return None if text is None else dict(json.loads(text))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"weights {path}: not a whole safetensors file ({error})") from error
+
+
+def load_victim(
+    name: str, *, size: str = "compact", weights: Path | None = None, adversarial: bool = False
+) -> tuple[PoseTransferNetwork, Path]:
+    """A victim in eval mode and the file its weights came from.
+
+    Without ``weights`` the shipped ones are used. Files of the released repositories are
+    accepted too, see :func:`import_released`.
+
+    Raises:
+        InputError: unknown victim, no such weights, or weights of another victim.
+    """
+    from posebench.victims import VICTIMS
+
+    network_class = VICTIMS[name]
+    path = weights or shipped_path(name, size, adversarial=adversarial)
+    if weights is None and not path.is_file():
+        kind = "adversarially trained " if adversarial else ""
+        raise InputError(
+            f"no {kind}weights of {name!r} at size {size!r} are shipped; train them with "
+            f"'posebench train --victim {name} --size {size}' and pass --weights FILE"
+        )
+    header = read_weights(path) if path.suffix == ".safetensors" else None
+    if header is None:
+        return import_released(name, path), path
+    if header.get("victim") != name:
+        raise InputError(f"weights {path}: of victim {header.get('victim')!r}, not {name!r}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network = network_class(**header["settings"])
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:120]
+        raise InputError(f"weights {path}: do not fit {name}: {reason}") from error
+    return network.eval(), path
+
+
+def weights_fingerprint(path: Path) -> str:
+    """sha256 of a weights file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,68 @@
+"""Victims made of other victims: equal point counts on demand, and victim plus defence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator
+
+from posebench.cloud import Clouds
+from posebench.interfaces import Defense, Victim, VictimSpec
+
+
+def resampled(pose: Clouds, count: int) -> Clouds:
+    """Each cloud brought to ``count`` points: its real points evenly repeated or thinned.
+
+    Slot j takes real point floor(j n / count) of n. Deterministic, differentiable to the points,
+    and the identity where nothing was removed. Point order carries no meaning in the protocol,
+    so neighbouring slots are random points (our choice; the paper says nothing).
+    """
+    if pose.full and pose.points.shape[1] == count:
+        return pose
+    real_first = (~pose.mask).to(torch.uint8).argsort(dim=1, stable=True)
+    slots = torch.arange(count, device=pose.points.device)[None] * pose.counts[:, None] // count
+    index = real_first.gather(1, slots)
+    return Clouds.dense(pose.points.gather(1, index[..., None].expand(-1, -1, 3)))
+
+
+@dataclass(frozen=True)
+class EqualPoints:
+    """Lets a victim that pairs by vertex index take pose sources of any size or mask."""
+
+    victim: Victim
+
+    @property
+    def spec(self) -> VictimSpec:
+        return replace(self.victim.spec, point_counts="free", masks=True)
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        pose = resampled(pose, identity.points.shape[1])
+        return self.victim(pose, identity, generator=generator)
+
+
+@dataclass(frozen=True)
+class Defended:
+    """A victim behind a defence, itself a victim; gradients flow through the kept points."""
+
+    victim: Victim
+    defense: Defense
+
+    @property
+    def spec(self) -> VictimSpec:
+        spec = self.victim.spec
+        name = type(self.defense).__name__.lower()
+        return replace(spec, name=f"{spec.name}+{name}", point_counts="free", masks=True)
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        cleaned = self.defense(pose, generator=generator)
+        spec = self.victim.spec
+        fits = spec.masks and (
+            spec.point_counts == "free" or cleaned.points.shape[1] == identity.points.shape[1]
+        )
+        victim = self.victim if fits else EqualPoints(self.victim)
+        return victim(cleaned, identity, generator=generator)
