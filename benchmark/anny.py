@@ -34,6 +34,7 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Batch
+from posebench.registry import unknown
 from posebench.rng import generator_for
 
 PROTOCOL_SEED = 20240402
@@ -120,7 +121,7 @@ def load_task(name: str, *, samples: int, vertices: int = 1700) -> PoseTransferT
         InputError: unknown task or a sample count outside 1..4096.
     """
     if name not in TASKS:
-        raise InputError(f"unknown task {name!r}: known are {', '.join(sorted(TASKS))}")
+        raise unknown("task", name, TASKS)
     if not 1 <= samples <= MAX_SAMPLES:
         raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
     body = load_body(vertices)

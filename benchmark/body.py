@@ -20,10 +20,10 @@ from importlib.resources import files
 
 import numpy as np
 import torch
-from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.errors import InputError
+from posebench.shapes import Float, Int
 
 LODS = (6890, 3500, 1700, 800)
 TRAIN_IDENTITIES = range(0, 16)
@@ -121,7 +121,7 @@ def rotations(axis_angle: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
     angle = axis_angle.norm(dim=-1, keepdim=True)[..., None]
     x, y, z = axis_angle.unbind(dim=-1)
     zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(*x.shape, 3, 3)
     # sinc-like factors: sin(a)/a and (1 - cos(a))/a^2 = (sin(a/2)/(a/2))^2 / 2.
     first = torch.sinc(angle / torch.pi)
     second = 0.5 * torch.sinc(angle / (2 * torch.pi)).square()
@@ -168,5 +168,5 @@ def pose_body(
         rest = body.rest[identity[:, None], vertices]
         weights = body.skin_weights[vertices]
     blended = weights @ flat
-    matrix = blended[..., :9].unflatten(-1, (3, 3))
+    matrix = blended[..., :9].reshape(*blended.shape[:-1], 3, 3)
     return (matrix @ rest[..., None])[..., 0] + blended[..., 9:]

@@ -98,7 +98,7 @@ def build(model: Any) -> dict[str, NDArray[Any]]:
     high = max(float(r[chosen].max()) for _, r, _ in lods.values())
     step = (high - low) / 65535
     arrays: dict[str, NDArray[Any]] = {
-        "rest_low": np.float64(low), "rest_step": np.float64(step),
+        "rest_low": np.asarray(low), "rest_step": np.asarray(step),
         "joints": joints[chosen].astype(np.float32),
         "to_tpose": to_tpose[chosen].astype(np.float32),
         "parents": parents, "driver": driver, "share": share,
@@ -203,9 +203,10 @@ def merged_weights(model: Any) -> NDArray[Any]:
         kept.append(BONES.index(labels[k]))
     values = model.vertex_bone_weights.numpy()
     bones = np.array(kept)[model.vertex_bone_indices.numpy()]
-    weights = np.zeros((values.shape[0], len(BONES)))
+    weights: NDArray[Any] = np.zeros((values.shape[0], len(BONES)))
     np.add.at(weights, (np.arange(values.shape[0])[:, None], bones), values)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def closed_surface(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -252,7 +253,7 @@ def close_holes(faces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 def simplified(
     points: NDArray[Any], faces: NDArray[Any], count: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Faces of a level of detail, and each of its vertices as (corners, barycentric) of the mesh."""
+    """Faces of a level of detail; its vertices as (corners, barycentric) of the full mesh."""
     import fast_simplification
     import trimesh
 

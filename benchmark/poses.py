@@ -24,19 +24,19 @@ Ranges = dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
 FIXED = (0.0, 0.0)
 
 WIDE: Ranges = {
-    "hip": ((-95, 20), (-20, 25), (-8, 35)),
-    "knee": ((0, 115), FIXED, FIXED),
-    "ankle": ((-20, 15), (-10, 10), (-5, 5)),
-    "collar": (FIXED, (-10, 8), (-6, 14)),
-    "shoulder": ((-25, 25), (-75, 20), (-70, 50)),
-    "elbow": ((-30, 30), (-120, 0), FIXED),
-    "wrist": ((-15, 15), (-15, 15), (-35, 35)),
+    "hip": ((-95.0, 20.0), (-20.0, 25.0), (-8.0, 35.0)),
+    "knee": ((0.0, 115.0), FIXED, FIXED),
+    "ankle": ((-20.0, 15.0), (-10.0, 10.0), (-5.0, 5.0)),
+    "collar": (FIXED, (-10.0, 8.0), (-6.0, 14.0)),
+    "shoulder": ((-25.0, 25.0), (-75.0, 20.0), (-70.0, 50.0)),
+    "elbow": ((-30.0, 30.0), (-120.0, 0.0), FIXED),
+    "wrist": ((-15.0, 15.0), (-15.0, 15.0), (-35.0, 35.0)),
 }
 WIDE_TRUNK: Ranges = {
-    "spine": ((-5, 14), (-8, 8), (-6, 6)),
-    "neck": ((-12, 14), (-15, 15), FIXED),
-    "head": (FIXED, (-20, 20), FIXED),
-    "root": ((-3, 3), (-3, 3), (-3, 3)),
+    "spine": ((-5.0, 14.0), (-8.0, 8.0), (-6.0, 6.0)),
+    "neck": ((-12.0, 14.0), (-15.0, 15.0), FIXED),
+    "head": (FIXED, (-20.0, 20.0), FIXED),
+    "root": ((-3.0, 3.0), (-3.0, 3.0), (-3.0, 3.0)),
 }
 STANDING_SHARE, STANDING_FACTOR = 0.35, 0.25
 
@@ -46,13 +46,14 @@ def npt_poses(
 ) -> NDArray[np.float32]:
     """SMPL-NPT poses: ``bent`` bends knees to 100 degrees and spreads legs, ``straight`` hardly."""
     bent = family == "bent"
+    wrist = 20.0 if bent else 10.0
     limb: Ranges = {
-        "hip": ((-90, 0), FIXED, (0, 40 if bent else 5)),
-        "knee": ((0, 100 if bent else 10), FIXED, FIXED),
-        "ankle": ((-10, 10), (-10, 10), (-1, 1)),
-        "shoulder": (FIXED, (-30, 30), (-30, 30)),
-        "elbow": (FIXED, (-60, 0), FIXED),
-        "wrist": (FIXED, *(((-20, 20), (-20, 20)) if bent else ((-10, 10), (-10, 10)))),
+        "hip": ((-90.0, 0.0), FIXED, (0.0, 40.0 if bent else 5.0)),
+        "knee": ((0.0, 100.0 if bent else 10.0), FIXED, FIXED),
+        "ankle": ((-10.0, 10.0), (-10.0, 10.0), (-1.0, 1.0)),
+        "shoulder": (FIXED, (-30.0, 30.0), (-30.0, 30.0)),
+        "elbow": (FIXED, (-60.0, 0.0), FIXED),
+        "wrist": (FIXED, (-wrist, wrist), (-wrist, wrist)),
     }
     degrees = np.zeros((count, 24, 3))
     for side, joints in ((1.0, LEFT), (MIRROR, RIGHT)):
@@ -86,7 +87,8 @@ def _uniform(
     count: int, ranges: tuple[tuple[float, float], ...], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     low, high = np.array(ranges, dtype=float).T
-    return low + (high - low) * rng.random((count, 3))
+    drawn: NDArray[np.float64] = low + (high - low) * rng.random((count, 3))
+    return drawn
 
 
 def _beta(
@@ -94,4 +96,5 @@ def _beta(
 ) -> NDArray[np.float64]:
     """Beta(1.6, 1.6) stretched over each range: fewer extremes than a uniform draw."""
     low, high = np.array(ranges, dtype=float).T
-    return low + (high - low) * rng.beta(1.6, 1.6, (count, 3))
+    drawn: NDArray[np.float64] = low + (high - low) * rng.beta(1.6, 1.6, (count, 3))
+    return drawn

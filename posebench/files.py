@@ -33,3 +33,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             os.unlink(temporary)
         reason = error.strerror or str(error)
         raise InputError(f"cannot write {path}: {reason}; choose another folder") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise InputError now if a file cannot be written into the folder, before long work."""
+    probe = folder / f".posebench-{os.getpid()}"
+    write_atomically(probe, b"")
+    probe.unlink()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from posebench.errors import InputError
 
 T = TypeVar("T")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not known: suggests the nearest one and lists all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -39,13 +47,8 @@ class Registry(Mapping[str, T], Generic[T]):
         if name not in self._entries:
             for point in entry_points(group=self.group, name=name):
                 return self.register(name, point.load())
-            raise InputError(self._miss(name))
+            raise unknown(self.kind, name, self)
         return self._entries[name]
-
-    def _miss(self, name: str) -> str:
-        near = difflib.get_close_matches(name, list(self), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown {self.kind} {name!r}: {hint}known are {', '.join(sorted(self))}"
 
     def __iter__(self) -> Iterator[str]:
         plugged = {point.name for point in entry_points(group=self.group)}

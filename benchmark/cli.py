@@ -1,0 +1,195 @@
+"""The command line. Heavy modules load inside the commands, so ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="How robust are 3D pose-transfer networks? Attack them, defend them, print honest tables.",
+)
+
+EXAMPLES = """
+Examples:
+
+- posebench run --victim gct --attack fgm --eps 0.08
+
+- posebench run --victim npt --attack fgm --eps 0.02 --defense sor --access adaptive
+
+- posebench run --victim npt --weights my_npt.pth --task anny/unseen --json
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def run(
+    victim: Annotated[str, typer.Option(help="npt-mp, npt, gct, posemae; see 'posebench list'.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights file of posebench or of a released repository."),
+    ] = None,
+    attack: Annotated[str, typer.Option(help="Attack on the pose source, or 'none'.")] = "fgm",
+    eps: Annotated[float, typer.Option(help="Budget, in --eps-unit.")] = 0.08,
+    eps_unit: Annotated[
+        str,
+        typer.Option(
+            help="rms: metres RMS per coordinate. total: the L2 radius. release: the released "
+            "code's eps * sqrt(3 * 1024)."
+        ),
+    ] = "rms",
+    norm: Annotated[str, typer.Option(help="l2, linf or l2_vertex.")] = "l2",
+    defense: Annotated[str, typer.Option(help="Defence in front of the victim, or 'none'.")] = "none",
+    access: Annotated[
+        str, typer.Option(help="What the attack sees: oblivious (bare victim) or adaptive.")
+    ] = "oblivious",
+    task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
+    samples: Annotated[int, typer.Option(help="Test pairs.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Pairs at once; does not change results.")] = 8,
+    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    seed: Annotated[int, typer.Option(help="Of attack, noise baseline and defences.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    out: Annotated[Path, typer.Option(help="Folder for the JSON records.")] = Path("runs"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print only the records, as one JSON list.")
+    ] = False,
+) -> None:
+    """Attack a victim and print a table like the paper's Table 2; write one record per cell."""
+    from posebench.benchmark.runs import RunSettings, run_cells
+    from posebench.benchmark.tables import print_run
+
+    settings = RunSettings(
+        victim=victim,
+        weights=weights,
+        attack=attack,
+        eps=eps,
+        eps_unit=eps_unit,
+        norm=norm,
+        defense=defense,
+        access=access,
+        task=task,
+        samples=samples,
+        batch_size=batch_size,
+        size=size,
+        seed=seed,
+        device=device,
+        out=out,
+    )
+    with progress_bar("pairs", quiet=as_json) as bar:
+        results = run_cells(settings, bar)
+    if as_json:
+        sys.stdout.write(json.dumps([r.record for r in results], allow_nan=False) + "\n")
+    else:
+        print_run(results)
+
+
+@app.command("list")
+def list_all() -> None:
+    """Victims (with shipped weights), attacks, defences, tasks and sizes."""
+    from posebench.benchmark.tables import print_registries
+
+    print_registries()
+
+
+@app.command(
+    epilog="Examples:\n\n- posebench train --victim npt --size compact\n\n"
+    "- posebench train --victim gct --steps 2000 --out runs/gct-short"
+)
+def train(
+    victim: Annotated[str, typer.Option(help="Victim to train; see 'posebench list'.")],
+    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights and sampling.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    whole_meshes: Annotated[
+        bool, typer.Option(help="Published form: whole meshes with edge loss; far slower.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default runs/VICTIM-SIZE.")
+    ] = None,
+) -> None:
+    """Train a victim; stop and start again at any time, it goes on where it was."""
+    from posebench.benchmark.train_run import train_victim
+
+    with progress_bar("steps", quiet=False) as bar:
+        train_victim(
+            victim,
+            size=size,
+            steps=steps,
+            seed=seed,
+            device=device,
+            threads=threads,
+            whole_meshes=whole_meshes,
+            out=out,
+            bar=bar,
+        )
+
+
+@app.command()
+def report(
+    records: Annotated[Path, typer.Option(help="Folder with records.")] = Path(
+        "leaderboards/records"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("leaderboards"),
+    check: Annotated[
+        bool, typer.Option(help="Write nothing; exit code 1 if the tables are stale.")
+    ] = False,
+) -> None:
+    """Records to leaderboards: results.csv and results.md."""
+    from posebench.benchmark.report import check_tables, write_tables
+
+    if check:
+        stale = check_tables(records, out)
+        if stale:
+            typer.echo(f"stale: {', '.join(stale)}; run 'posebench report'", err=True)
+            raise typer.Exit(1)
+        typer.echo("tables are current")
+    else:
+        for path in write_tables(records, out):
+            typer.echo(str(path))
+
+
+@contextmanager
+def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
+    """A progress bar on stderr, so that stdout stays clean."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        yield bar
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2, never a traceback."""
+    from posebench.errors import InputError
+
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"posebench: error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("posebench: interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

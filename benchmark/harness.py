@@ -1,0 +1,245 @@
+"""From victim, attack and defence to a record: the one place where numbers are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posebench.attacks import Noise, run_attack
+from posebench.benchmark.anny import PoseTransferTask, load_task
+from posebench.benchmark.metrics import (
+    METRICS,
+    attack_metrics,
+    perturbation_norms,
+    pmd,
+    summarise,
+)
+from posebench.benchmark.record import Record, environment, make_record
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+from posebench.interfaces import Attack, Batch, Defense, Victim
+from posebench.rng import generator_for
+from posebench.victims.wrappers import Defended, EqualPoints
+
+Access = Literal["oblivious", "adaptive"]
+
+NOISE_DRAWS = 3
+"""Random perturbations of the attack's own budget that ``gain_over_noise`` takes the worst of."""
+
+TRAINED_FACTOR = 2.0
+"""A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
+
+
+@dataclass(frozen=True)
+class VictimSource:
+    """Where a victim's weights came from, for the record.
+
+    Attributes:
+        size: registry key, such as "compact".
+        training: "clean", "adversarial", "imported" or "given".
+        weights_sha256: of the weights file, None for a victim that has none.
+    """
+
+    size: str | None = None
+    training: str = "given"
+    weights_sha256: str | None = None
+
+
+def evaluate(
+    victim: Victim,
+    *,
+    attack: Attack | None = None,
+    defense: Defense | None = None,
+    task: str = "anny/seen",
+    access: str = "oblivious",
+    samples: int = 32,
+    vertices: int = 1700,
+    batch_size: int = 8,
+    seed: int = 0,
+    device: str = "cpu",
+    source: VictimSource | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Record:
+    """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
+
+    The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
+    the attack sees: "oblivious" attacks the bare victim, "adaptive" the victim with its defence.
+    Results do not depend on ``batch_size``. ``progress`` is called with each batch's length.
+
+    Raises:
+        InputError: unknown task or access, counts out of range, or a victim that misbehaves.
+    """
+    if access not in get_args(Access):
+        raise InputError(f"access must be one of {', '.join(get_args(Access))}, got {access!r}")
+    if batch_size < 1:
+        raise InputError(f"batch size must be at least 1, got {batch_size}")
+    pairs = load_task(task, samples=samples, vertices=vertices)
+    bare = victim
+    if defense is not None:
+        victim = Defended(bare, defense)
+    attacked_victim = victim if access == "adaptive" else bare
+    rows: dict[str, list[Tensor]] = {}
+    cost = {"forwards": 0, "backwards": 0}
+
+    def collect(prefix: str, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            rows.setdefault(prefix + name, []).append(value.detach().double().cpu())
+
+    for ids in torch.arange(samples).split(batch_size):
+        batch = pairs.batch(ids).to(device)
+        collect("clean_", measure(victim, batch, seed))
+        collect("trivial.", trivial_pmd(pairs, ids, device))
+        if defense is not None:
+            cleaned = defense(batch.pose, generator=generator_for(seed, "defense", device=device))
+            collect("", {"clean_kept": cleaned.counts / batch.pose.counts})
+        if attack is not None:
+            generator = generator_for(seed, "attack", device=device)
+            result = run_attack(attack, attacked_victim, batch, generator=generator)
+            cost = {"forwards": result.forwards, "backwards": result.backwards}
+            attacked = batch.with_pose(result.pose)
+            collect("", measure(victim, attacked, seed))
+            collect("norm.", perturbation_norms(batch.pose, result.pose))
+            collect("", {"noise_pmd": noise_pmd(victim, attack, batch, seed)})
+            collect("", {"radius": attack.budget.radius(batch.pose.mask)})
+            if defense is not None:
+                cleaned = defense(
+                    result.pose, generator=generator_for(seed, "defense", device=device)
+                )
+                collect("", {"kept": cleaned.counts / batch.pose.counts})
+        if progress is not None:
+            progress(len(ids))
+    values = {name: torch.cat(parts).numpy() for name, parts in rows.items()}
+    source = source or VictimSource()
+    cell = {
+        "task": task,
+        "samples": samples,
+        "fingerprint": pairs.fingerprint,
+        "vertices": vertices,
+        "victim": bare.spec.name,
+        "size": source.size,
+        "training": source.training,
+        "weights_sha256": source.weights_sha256,
+        "attack": None if attack is None else type(attack).__name__.lower(),
+        "attack_settings": None if attack is None else repr(attack),
+        "eps": None if attack is None else attack.budget.eps,
+        "eps_unit": None if attack is None else attack.budget.unit,
+        "norm": None if attack is None else attack.budget.norm,
+        "defense": None if defense is None else type(defense).__name__.lower(),
+        "defense_settings": None if defense is None else repr(defense),
+        "access": access,
+        "wrappers": wrappers(victim),
+        "seed": seed,
+        "draws": 1,
+    }
+    metrics = aggregate(values, attacked=attack is not None)
+    return make_record(cell, metrics, flags_of(metrics), cost, environment(device))
+
+
+def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
+    """All per-sample metrics of one batch.
+
+    Raises:
+        InputError: if the victim returns another shape or NaN.
+    """
+    generator = generator_for(seed, "victim", device=batch.pose.points.device)
+    with torch.no_grad():
+        output = victim(batch.pose, batch.identity, generator=generator)
+    check_output(victim, output, batch)
+    return {name: metric(output, batch) for name, metric in METRICS.items()}
+
+
+def check_output(victim: Victim, output: Clouds, batch: Batch) -> None:
+    """One clear error for a victim that breaks the contract."""
+    if output.points.shape != batch.target.points.shape:
+        raise InputError(
+            f"victim {victim.spec.name!r} returned {tuple(output.points.shape)}, expected the "
+            f"identity's {tuple(batch.target.points.shape)}"
+        )
+    if not bool(torch.isfinite(output.points).all()):
+        raise InputError(f"victim {victim.spec.name!r} returned NaN or infinite coordinates")
+
+
+def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor:
+    """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
+    worst = torch.full((len(batch),), -torch.inf, device=batch.pose.points.device)
+    for draw in range(NOISE_DRAWS):
+        generator = generator_for(seed, "noise", draw)
+        noisy = run_attack(Noise(attack.budget), victim, batch, generator=generator)
+        with torch.no_grad():
+            output = victim(
+                noisy.pose,
+                batch.identity,
+                generator=generator_for(seed, "victim", device=batch.pose.points.device),
+            )
+        worst = torch.maximum(worst, pmd(output, batch))
+    return worst
+
+
+def trivial_pmd(pairs: PoseTransferTask, ids: Tensor, device: str) -> dict[str, Tensor]:
+    """PMD of the three answers that need no skill; every table prints them."""
+    batch = pairs.batch(ids).to(device)
+    outputs = pairs.trivial_outputs(ids)
+    return {name: pmd(output.to(device), batch) for name, output in outputs.items()}
+
+
+def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:
+    """Per-sample values to what a record stores."""
+    if not attacked:
+        for name in METRICS:
+            values[name] = values[f"clean_{name}"]
+    metrics: dict[str, Any] = {}
+    for name, column in values.items():
+        group, _, leaf = name.rpartition(".")
+        if group == "norm":
+            metrics.setdefault("norms", {})[leaf] = {
+                "mean": float(column.mean()),
+                "max": float(column.max()),
+            }
+        elif group == "trivial":
+            metrics.setdefault("trivial", {})[leaf] = float(column.mean())
+        elif name in ("kept", "clean_kept", "radius"):
+            metrics[name] = float(column.mean())
+        else:
+            summary = summarise(column)
+            metrics[name] = {
+                "mean": summary.mean,
+                "ci95": list(summary.ci95),
+                "median": summary.median,
+                "p95": summary.p95,
+                "worst": summary.worst,
+                "per_sample": column.tolist(),
+            }
+    if attacked:
+        metrics |= attack_metrics(values["clean_pmd"], values["pmd"], values["noise_pmd"])
+    return metrics
+
+
+def flags_of(metrics: dict[str, Any]) -> list[str]:
+    """Reliability flags: ``under-trained`` and ``not-above-noise``; see docs/flags.md."""
+    flags = []
+    easiest = min(metrics["trivial"].values())
+    if metrics["clean_pmd"]["mean"] * TRAINED_FACTOR > easiest:
+        flags.append("under-trained")
+    if metrics.get("gain_over_noise", float("inf")) <= 1 and metrics["norms"]["rms"]["max"] > 0:
+        flags.append("not-above-noise")
+    return flags
+
+
+def wrappers(victim: Victim) -> list[str]:
+    """Names of the wrappers around a victim, outermost first."""
+    names: list[str] = []
+    while isinstance(victim, (Defended, EqualPoints)):
+        names.append(type(victim).__name__)
+        inner = victim.victim
+        if isinstance(victim, Defended) and not inner.spec.masks:
+            names.append(EqualPoints.__name__)
+        victim = inner
+    return names
+
+

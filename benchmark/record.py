@@ -1,0 +1,171 @@
+"""Records: one JSON file per cell, the only source of every table.
+
+A record's file name is derived from its cell, so a file that exists is a cell that is done. It
+holds nothing that changes between two runs on the same machine and commit, wall time included,
+so equal runs give equal files; see docs/design/002-records.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import subprocess
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from posebench.errors import InputError
+from posebench.files import write_atomically
+
+SCHEMA = "posebench/record/1"
+KEYS = ("schema", "cell", "metrics", "flags", "cost", "environment", "source")
+CELL_KEYS = (
+    "task", "samples", "fingerprint", "vertices", "victim", "size", "training", "weights_sha256",
+    "attack", "attack_settings", "eps", "eps_unit", "norm", "defense", "defense_settings",
+    "access", "wrappers", "seed", "draws",
+)  # fmt: skip
+SUMMARY_KEYS = ("mean", "ci95", "median", "p95", "worst", "per_sample")
+
+Record = dict[str, Any]
+
+
+def make_record(
+    cell: dict[str, Any],
+    metrics: dict[str, Any],
+    flags: list[str],
+    cost: dict[str, int],
+    where: dict[str, Any],
+) -> Record:
+    """A measured record; undefined numbers (NaN) become null."""
+    record = {
+        "schema": SCHEMA,
+        "cell": cell,
+        "metrics": metrics,
+        "flags": flags,
+        "cost": cost,
+        "environment": where,
+        "source": "measured",
+    }
+    result: Record = _without_nan(record)
+    check_record(result, "record")
+    return result
+
+
+def check_record(record: object, where: str) -> None:
+    """Raise InputError naming the field that is missing or of the wrong type."""
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: not a JSON object")
+    for key in KEYS:
+        if key not in record:
+            raise InputError(f"{where}: field {key!r} is missing")
+    if record["schema"] != SCHEMA:
+        raise InputError(f"{where}: schema {record['schema']!r}, expected {SCHEMA!r}")
+    for key in CELL_KEYS:
+        if key not in record["cell"]:
+            raise InputError(f"{where}: field 'cell.{key}' is missing")
+    for name in ("pmd", "clean_pmd"):
+        summary = record["metrics"].get(name)
+        if not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS):
+            raise InputError(f"{where}: field 'metrics.{name}' is missing or incomplete")
+        if len(summary["per_sample"]) != record["cell"]["samples"]:
+            raise InputError(
+                f"{where}: 'metrics.{name}.per_sample' has {len(summary['per_sample'])} values "
+                f"for {record['cell']['samples']} samples"
+            )
+        for value in [summary["mean"], *summary["per_sample"]]:
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise InputError(f"{where}: 'metrics.{name}' holds {value!r}, not a number")
+    if record["source"] not in ("measured", "reported"):
+        raise InputError(f"{where}: source must be 'measured' or 'reported'")
+
+
+def record_text(record: Record) -> str:
+    """Canonical JSON: sorted keys, no NaN."""
+    return json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def record_path(folder: Path, record: Record) -> Path:
+    """Where a record goes, from its cell alone."""
+    cell = record["cell"]
+    digest = hashlib.sha256(json.dumps(cell, sort_keys=True).encode()).hexdigest()[:10]
+    victim = "-".join(str(cell[k]) for k in ("victim", "size", "training") if cell[k])
+    attack = "clean"
+    if cell["attack"]:
+        attack = f"{cell['attack']}-{cell['eps']:g}-{cell['eps_unit']}-{cell['norm']}"
+    if cell["defense"]:
+        attack += f"-{cell['defense']}-{cell['access']}"
+    return folder / cell["task"].replace("/", "-") / victim / f"{attack}-{digest}.json"
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write a record atomically; returns its path."""
+    path = record_path(folder, record)
+    write_atomically(path, record_text(record))
+    return path
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records below a folder, in the order of their paths, each checked."""
+    records = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not readable as JSON ({error})") from error
+        check_record(record, str(path))
+        records.append(record)
+    return records
+
+
+@lru_cache(maxsize=1)
+def commit() -> tuple[str | None, bool | None]:
+    """Commit of the source tree and whether it has changes; (None, None) for a wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return head.strip(), bool(changed.strip())
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Commit, versions and device of this process."""
+    import torch
+
+    head, dirty = commit()
+    kind = torch.device(device)
+    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else platform.machine()
+    return {
+        "commit": head,
+        "dirty": dirty,
+        "posebench": version("posebench"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "device": device,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "dtype": "float32",
+    }
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *words], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,137 @@
+"""Records to leaderboards: one CSV row per cell, Markdown grouped like the paper's tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from posebench.benchmark.record import Record, read_records
+from posebench.errors import InputError
+from posebench.files import write_atomically
+
+COLUMNS = (
+    "task", "victim", "size", "training", "attack", "eps", "eps_unit", "norm", "defense", "access",
+    "samples", "vertices", "seed", "clean_pmd", "clean_pmd_low", "clean_pmd_high", "pmd", "pmd_low",
+    "pmd_high", "pmd_median", "pmd_p95", "pmd_worst", "noise_pmd", "asr@tau", "asr_rel@2",
+    "asr_rel@10", "robust_rate", "clean_fail", "gain_over_noise", "copy-pose", "copy-identity",
+    "mean-mesh", "flags", "weights_sha256", "commit", "device",
+)  # fmt: skip
+
+
+def csv_row(record: Record) -> dict[str, Any]:
+    """One flat row; PMD in square metres, undefined values empty."""
+    cell, metrics = record["cell"], record["metrics"]
+    row: dict[str, Any] = {key: cell[key] for key in COLUMNS if key in cell}
+    for name in ("clean_pmd", "pmd"):
+        row[name] = metrics[name]["mean"]
+        row[f"{name}_low"], row[f"{name}_high"] = metrics[name]["ci95"]
+    for key in ("median", "p95", "worst"):
+        row[f"pmd_{key}"] = metrics["pmd"][key]
+    if "noise_pmd" in metrics:
+        row["noise_pmd"] = metrics["noise_pmd"]["mean"]
+    row |= {key: metrics[key] for key in COLUMNS if not isinstance(metrics.get(key, {}), dict)}
+    row |= metrics["trivial"]
+    row["flags"] = " ".join(record["flags"])
+    row["commit"] = record["environment"]["commit"]
+    row["device"] = record["environment"]["device"]
+    return row
+
+
+def csv_text(records: list[Record]) -> str:
+    """All cells as CSV, in the order of the records."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(csv_row(record) for record in records)
+    return buffer.getvalue()
+
+
+def markdown_text(records: list[Record]) -> str:
+    """Tables by task and attack; victims in rows, trainings in columns; PMD x 1e-4."""
+    lines = [
+        "# Leaderboards",
+        "",
+        "Generated from `leaderboards/records` by `posebench report`; do not edit. PMD x1e-4, mean",
+        "with its 95 % bootstrap interval over pairs; lower is better.",
+    ]
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        cell = record["cell"]
+        keys = ("task", "attack", "eps", "eps_unit", "norm", "defense", "access", "samples", "size")
+        groups.setdefault(tuple(cell[key] for key in keys), []).append(record)
+    for key, group in groups.items():
+        lines += _markdown_group(key, group)
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
+    task, attack, eps, unit, norm, defense, access, samples, size = key
+    title = f"{task}, clean" if attack is None else f"{task}, {attack} {eps:g} {unit} ({norm})"
+    if defense:
+        title += f", {defense} ({access})"
+    trainings = sorted({r["cell"]["training"] for r in group}, key=("clean", "adversarial").__contains__)
+    trainings = sorted(trainings, reverse=True, key=lambda t: (t == "clean", t))
+    head = ["victim", *(f"{t} training" for t in trainings)]
+    lines = ["", f"## {title}", "", f"{samples} pairs, size {size}.", ""]
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    notes: list[str] = []
+    by_victim: dict[str, dict[str, Record]] = {}
+    for record in group:
+        by_victim.setdefault(record["cell"]["victim"], {})[record["cell"]["training"]] = record
+    ranked = sorted(by_victim, key=lambda v: min(r["metrics"]["pmd"]["mean"] for r in by_victim[v].values()))
+    for victim in ranked:
+        row = [victim]
+        for training in trainings:
+            record = by_victim[victim].get(training)
+            row.append("-" if record is None else _markdown_cell(record, notes))
+        lines.append(f"| {' | '.join(row)} |")
+    trivial = group[0]["metrics"]["trivial"]
+    text = ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
+    lines += ["", f"Without any skill: {text}."]
+    return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
+
+
+def _markdown_cell(record: Record, notes: list[str]) -> str:
+    summary = record["metrics"]["pmd"]
+    low, high = summary["ci95"]
+    text = f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+    for flag in record["flags"]:
+        if flag not in notes:
+            notes.append(flag)
+        text += " " + "\\*" * (notes.index(flag) + 1)
+    return text
+
+
+def tables(records_folder: Path) -> dict[str, str]:
+    """File name -> content of every generated table.
+
+    Raises:
+        InputError: no records, or one that is not valid.
+    """
+    if not records_folder.is_dir():
+        raise InputError(f"{records_folder}: no such folder of records")
+    records = read_records(records_folder)
+    if not records:
+        raise InputError(f"{records_folder}: holds no records; make some with 'posebench run'")
+    return {"results.csv": csv_text(records), "results.md": markdown_text(records)}
+
+
+def write_tables(records_folder: Path, out: Path) -> list[Path]:
+    """Write all tables; returns their paths."""
+    paths = []
+    for name, text in tables(records_folder).items():
+        write_atomically(out / name, text)
+        paths.append(out / name)
+    return paths
+
+
+def check_tables(records_folder: Path, out: Path) -> list[str]:
+    """Names of the tables that differ from what the records give."""
+    wanted = tables(records_folder)
+    return [
+        name
+        for name, text in wanted.items()
+        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text
+    ]

@@ -1,0 +1,129 @@
+"""One ``posebench run``: settings to cells to records."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from posebench.attacks import ATTACKS
+from posebench.benchmark.anny import TASKS
+from posebench.benchmark.harness import VictimSource, evaluate
+from posebench.benchmark.record import Record, write_record
+from posebench.defenses import DEFENSES
+from posebench.errors import InputError
+from posebench.files import check_writable
+from posebench.interfaces import Attack, Budget, Norm, Unit
+from posebench.registry import unknown
+from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, read_weights
+from posebench.victims.weights import shipped_path, weights_fingerprint
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The options of ``posebench run``, as given."""
+
+    victim: str
+    weights: Path | None
+    attack: str
+    eps: float
+    eps_unit: str
+    norm: str
+    defense: str
+    access: str
+    task: str
+    samples: int
+    batch_size: int
+    size: str
+    seed: int
+    device: str
+    out: Path
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A record, where it was written and how long it took."""
+
+    record: Record
+    path: Path
+    seconds: float
+
+
+def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
+    """Evaluate the victim's clean weights and, where shipped, its adversarially trained ones.
+
+    Everything that can be wrong with the settings is found before the first forward.
+    """
+    if settings.size not in SIZES:
+        raise unknown("size", settings.size, SIZES)
+    if settings.task not in TASKS:
+        raise unknown("task", settings.task, TASKS)
+    budget = Budget(settings.eps, cast(Norm, settings.norm), cast(Unit, settings.eps_unit))
+    attack: Attack | None = None if settings.attack == "none" else ATTACKS[settings.attack](budget)
+    defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
+    device = resolve_device(settings.device)
+    check_writable(settings.out)
+    results = []
+    for network, source in sources(settings):
+        label = f"{network.spec.title}, {source.training} training"
+        job = bar.add_task(label, total=settings.samples)
+        started = time.monotonic()
+        record = evaluate(
+            network.to(device),
+            attack=attack,
+            defense=defense,
+            task=settings.task,
+            access=settings.access,
+            samples=settings.samples,
+            vertices=SIZES[settings.size].vertices,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            device=device,
+            source=source,
+            progress=lambda done, job=job: bar.advance(job, done),  # type: ignore[misc]
+        )
+        seconds = time.monotonic() - started
+        results.append(CellResult(record, write_record(settings.out, record), seconds))
+    return results
+
+
+def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSource]]:
+    """The networks to evaluate: a given file, or all shipped trainings of the victim."""
+    victim, size = settings.victim, settings.size
+    if victim not in VICTIMS:
+        VICTIMS[victim]  # raises with a suggestion
+    if settings.weights is not None:
+        network, path = load_victim(victim, weights=settings.weights)
+        header = read_weights(path) if path.suffix == ".safetensors" else None
+        training = "imported" if header is None else str(header["card"].get("training", "clean"))
+        return [(network, VictimSource(size, training, weights_fingerprint(path)))]
+    found = []
+    for adversarial in (False, True):
+        if adversarial and not shipped_path(victim, size, adversarial=True).is_file():
+            continue
+        network, path = load_victim(victim, size=size, adversarial=adversarial)
+        training = "adversarial" if adversarial else "clean"
+        found.append((network, VictimSource(size, training, weights_fingerprint(path))))
+    return found
+
+
+def resolve_device(name: str) -> str:
+    """'auto' to the fastest device there is; a named one checked.
+
+    Raises:
+        InputError: unknown device, or one that this machine or build lacks.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0][:100]
+        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
+    return name

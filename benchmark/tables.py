@@ -1,0 +1,104 @@
+"""What the terminal shows: the table of a run, and the registries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from posebench.benchmark.metrics import KAPPAS
+from posebench.benchmark.runs import CellResult
+
+
+def scaled(summary: dict[str, Any]) -> str:
+    """Mean with its 95 % interval in the field's unit, x 1e-4."""
+    if summary["mean"] is None:
+        return "undefined"
+    low, high = summary["ci95"]
+    return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+
+
+def percent(value: float | None) -> str:
+    """A share in per cent; a dash where undefined."""
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def print_run(results: list[CellResult]) -> None:
+    """The table of one run, its baselines, flags and cost."""
+    console = Console()
+    cell = results[0].record["cell"]
+    attacked = cell["attack"] is not None
+    setting = f"{cell['task']}, {cell['samples']} pairs, {cell['vertices']} vertices"
+    title = f"{cell['victim']} ({cell['size']}) on {setting}"
+    table = Table(title=title, caption="PMD x1e-4 with 95 % bootstrap interval over pairs")
+    table.add_column("training")
+    table.add_column("clean PMD", justify="right")
+    if attacked:
+        table.add_column(f"{cell['attack']} {cell['eps']:g} {cell['eps_unit']}", justify="right")
+        table.add_column("noise, same norm", justify="right")
+        table.add_column("success@10", justify="right")
+        table.add_column(f"worse x{KAPPAS[0]:g}", justify="right")
+        table.add_column("clean fail", justify="right")
+    for result in results:
+        metrics = result.record["metrics"]
+        row = [result.record["cell"]["training"], scaled(metrics["clean_pmd"])]
+        if attacked:
+            row += [
+                scaled(metrics["pmd"]),
+                f"{metrics['noise_pmd']['mean'] * 1e4:.1f}",
+                percent(metrics["asr@tau"]),
+                percent(metrics[f"asr_rel@{KAPPAS[0]:g}"]),
+                percent(metrics["clean_fail"]),
+            ]
+        table.add_row(*row)
+    console.print(table)
+    trivial = results[0].record["metrics"]["trivial"]
+    console.print(
+        "without any skill: "
+        + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
+    )
+    if attacked and all(r.record["cell"]["training"] == "clean" for r in results):
+        console.print("adversarial training: no such weights are shipped for this victim yet")
+    for result in results:
+        record = result.record
+        if attacked:
+            norms, cost = record["metrics"]["norms"], record["cost"]
+            console.print(
+                f"{record['cell']['training']}: radius {record['metrics']['radius']:.4g} m, reached "
+                f"L2 {norms['l2']['max']:.4g} m, {norms['rms']['max']:.4g} m RMS; "
+                f"{cost['forwards']} forward and {cost['backwards']} backward a sample; "
+                f"{result.seconds:.1f} s"
+            )
+        for flag in record["flags"]:
+            console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
+        console.print(f"record {result.path}", soft_wrap=True)
+
+
+def print_registries() -> None:
+    """Everything that has a name."""
+    from posebench.attacks import ATTACKS
+    from posebench.benchmark.anny import TASKS
+    from posebench.defenses import DEFENSES
+    from posebench.victims import SIZES, VICTIMS
+    from posebench.victims.weights import shipped_path
+
+    table = Table(title="victims")
+    for column in ("name", "network", "paper", "point counts", "shipped weights"):
+        table.add_column(column)
+    for name in VICTIMS:
+        spec = VICTIMS[name].spec
+        shipped = [
+            f"{size}{' adversarial' if adversarial else ''}"
+            for size in SIZES
+            for adversarial in (False, True)
+            if shipped_path(name, size, adversarial=adversarial).is_file()
+        ]
+        table.add_row(name, spec.title, spec.paper, spec.point_counts, ", ".join(shipped) or "-")
+    console = Console()
+    console.print(table)
+    console.print(f"attacks: {', '.join(ATTACKS)}")
+    console.print(f"defences: {', '.join(DEFENSES)}")
+    console.print(f"tasks: {', '.join(TASKS)}")
+    sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
+    console.print(f"sizes: {', '.join(sizes)}")
