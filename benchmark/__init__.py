@@ -1,0 +1,1 @@
+"""Everything that trains and measures: body, tasks, training, harness, records, tables."""

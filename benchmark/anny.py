@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
-from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.benchmark.body import (
@@ -36,6 +35,7 @@ from posebench.geometry import centred
 from posebench.interfaces import Batch
 from posebench.registry import unknown
 from posebench.rng import generator_for
+from posebench.shapes import Float, Int
 
 PROTOCOL_SEED = 20240402
 """Fixes which pairs a split consists of; part of the dataset, not of a run."""

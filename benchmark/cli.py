@@ -49,7 +49,9 @@ def run(
         ),
     ] = "rms",
     norm: Annotated[str, typer.Option(help="l2, linf or l2_vertex.")] = "l2",
-    defense: Annotated[str, typer.Option(help="Defence in front of the victim, or 'none'.")] = "none",
+    defense: Annotated[
+        str, typer.Option(help="Defence in front of the victim, or 'none'.")
+    ] = "none",
     access: Annotated[
         str, typer.Option(help="What the attack sees: oblivious (bare victim) or adaptive.")
     ] = "oblivious",
@@ -108,7 +110,9 @@ def list_all() -> None:
 def train(
     victim: Annotated[str, typer.Option(help="Victim to train; see 'posebench list'.")],
     size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps; default: the recipe's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights and sampling.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
@@ -164,7 +168,13 @@ def report(
 def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
     """A progress bar on stderr, so that stdout stays clean."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

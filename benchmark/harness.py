@@ -81,8 +81,7 @@ def evaluate(
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
     bare = victim
-    if defense is not None:
-        victim = Defended(bare, defense)
+    victim = bare if defense is None else Defended(bare, defense)
     attacked_victim = victim if access == "adaptive" else bare
     rows: dict[str, list[Tensor]] = {}
     cost = {"forwards": 0, "backwards": 0}
@@ -241,5 +240,3 @@ def wrappers(victim: Victim) -> list[str]:
             names.append(EqualPoints.__name__)
         victim = inner
     return names
-
-

@@ -14,8 +14,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from posebench.shapes import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +21,7 @@ from posebench.cloud import Clouds
 from posebench.geometry import centred, edge_lengths
 from posebench.interfaces import Batch
 from posebench.objective import mse
+from posebench.shapes import Float, Int
 
 TAU = 1e-3
 """Success threshold on PMD, square metres: the released code's, 10 in the printed unit."""

@@ -76,7 +76,9 @@ def check_record(record: object, where: str) -> None:
                 f"for {record['cell']['samples']} samples"
             )
         for value in [summary["mean"], *summary["per_sample"]]:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float))
+            ):
                 raise InputError(f"{where}: 'metrics.{name}' holds {value!r}, not a number")
     if record["source"] not in ("measured", "reported"):
         raise InputError(f"{where}: source must be 'measured' or 'reported'")
@@ -97,7 +99,7 @@ def record_path(folder: Path, record: Record) -> Path:
         attack = f"{cell['attack']}-{cell['eps']:g}-{cell['eps_unit']}-{cell['norm']}"
     if cell["defense"]:
         attack += f"-{cell['defense']}-{cell['access']}"
-    return folder / cell["task"].replace("/", "-") / victim / f"{attack}-{digest}.json"
+    return folder / str(cell["task"]).replace("/", "-") / victim / f"{attack}-{digest}.json"
 
 
 def write_record(folder: Path, record: Record) -> Path:

@@ -71,16 +71,18 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     title = f"{task}, clean" if attack is None else f"{task}, {attack} {eps:g} {unit} ({norm})"
     if defense:
         title += f", {defense} ({access})"
-    trainings = sorted({r["cell"]["training"] for r in group}, key=("clean", "adversarial").__contains__)
-    trainings = sorted(trainings, reverse=True, key=lambda t: (t == "clean", t))
+    found = {r["cell"]["training"] for r in group}
+    trainings = sorted(found, key=lambda t: (t != "clean", t))
     head = ["victim", *(f"{t} training" for t in trainings)]
     lines = ["", f"## {title}", "", f"{samples} pairs, size {size}.", ""]
     lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     notes: list[str] = []
     by_victim: dict[str, dict[str, Record]] = {}
-    for record in group:
-        by_victim.setdefault(record["cell"]["victim"], {})[record["cell"]["training"]] = record
-    ranked = sorted(by_victim, key=lambda v: min(r["metrics"]["pmd"]["mean"] for r in by_victim[v].values()))
+    for each in group:
+        by_victim.setdefault(each["cell"]["victim"], {})[each["cell"]["training"]] = each
+    ranked = sorted(
+        by_victim, key=lambda v: min(r["metrics"]["pmd"]["mean"] for r in by_victim[v].values())
+    )
     for victim in ranked:
         row = [victim]
         for training in trainings:

@@ -65,8 +65,8 @@ def print_run(results: list[CellResult]) -> None:
         if attacked:
             norms, cost = record["metrics"]["norms"], record["cost"]
             console.print(
-                f"{record['cell']['training']}: radius {record['metrics']['radius']:.4g} m, reached "
-                f"L2 {norms['l2']['max']:.4g} m, {norms['rms']['max']:.4g} m RMS; "
+                f"{record['cell']['training']}: radius {record['metrics']['radius']:.4g} m, "
+                f"reached L2 {norms['l2']['max']:.4g} m, {norms['rms']['max']:.4g} m RMS; "
                 f"{cost['forwards']} forward and {cost['backwards']} backward a sample; "
                 f"{result.seconds:.1f} s"
             )

@@ -151,18 +151,17 @@ def card_text(victim: str, card: dict[str, Any]) -> str:
         trivial = " | ".join(f"{v * 1e4:.1f}" for v in split["trivial"].values())
         note = "under-trained" if split["under_trained"] else ""
         mean = split["clean_pmd"]["mean"]
-        lines.append(
-            f"| {task} | {mean * 1e4:.2f} [{low * 1e4:.2f}, {high * 1e4:.2f}] | {trivial} | {note} |"
-        )
+        value = f"{mean * 1e4:.2f} [{low * 1e4:.2f}, {high * 1e4:.2f}]"
+        lines.append(f"| {task} | {value} | {trivial} | {note} |")
     lines += [
         "",
         f"Under-trained: does not beat every trivial answer by a factor of {TRAINED_FACTOR:g}.",
         "",
         "Learning curve (step: training loss x1e-4):",
         "",
-        ", ".join(f"{s}: {v * 1e4:.1f}" for s, v in card["curve"][:: max(1, len(card["curve"]) // 20)]),
+        ", ".join(
+            f"{s}: {v * 1e4:.1f}" for s, v in card["curve"][:: max(1, len(card["curve"]) // 20)]
+        ),
         "",
     ]
     return "\n".join(lines)
-
-

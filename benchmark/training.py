@@ -77,10 +77,7 @@ class Recipe:
         for name in ("matrix_rate", "rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
-        if (
-            VICTIMS[self.victim].spec.point_counts == "equal"
-            and self.points != self.pose_points
-        ):
+        if VICTIMS[self.victim].spec.point_counts == "equal" and self.points != self.pose_points:
             raise InputError(f"{self.victim} needs equally many pose_points and points")
 
 
@@ -186,7 +183,8 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opti
     Attention is left to Adam because Muon's steps have a fixed size: queries and keys grew until
     the unscaled softmax saturated, and the loss fell back to the mean mesh's.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         large = parameter.ndim == 2 and min(parameter.shape) > 3
         (matrices if large and "attention" not in name else others).append(parameter)
@@ -242,4 +240,3 @@ def training_pairs(
             meshes[who, pose, of_identity],
             faces,
         )
-

@@ -20,11 +20,11 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from posebench.shapes import Bool, Float
 from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
+from posebench.shapes import Bool, Float
 
 Convention = Literal["open3d", "pcl", "ifdefense"]
 CHUNK = 1024

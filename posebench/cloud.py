@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from posebench.shapes import Bool, Float
 from torch import Tensor
 
 from posebench.errors import InputError
+from posebench.shapes import Bool, Float
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,7 @@ class Clouds:
         """Clouds from points and mask; rows outside the mask are set to zero."""
         if points.shape[:2] != mask.shape or mask.dtype != torch.bool:
             raise InputError(
-                f"mask must be bool {tuple(points.shape[:2])}, got {mask.dtype} "
-                f"{tuple(mask.shape)}"
+                f"mask must be bool {tuple(points.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
             )
         return Clouds(points.where(mask[..., None], points.new_zeros(())), mask)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from posebench.shapes import Float, Int
 from torch import Tensor
 
 from posebench.cloud import Clouds
+from posebench.shapes import Float, Int
 
 
 def bbox_centre(cloud: Clouds) -> Float[Tensor, "b 1 3"]:
@@ -32,4 +32,5 @@ def edge_lengths(
     """Lengths of each triangle's edges 01, 12, 20 in metres."""
     batch = torch.arange(points.shape[0], device=points.device)[:, None, None]
     corners = points[batch, faces]
-    return (corners - corners.roll(-1, dims=2)).norm(dim=-1)
+    lengths: Tensor = (corners - corners.roll(-1, dims=2)).norm(dim=-1)
+    return lengths

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
-from posebench.shapes import Bool, Float, Int
 from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
+from posebench.shapes import Bool, Float, Int
 
 Norm = Literal["l2", "linf", "l2_vertex"]
 Unit = Literal["rms", "total", "release"]
@@ -84,7 +84,8 @@ class VictimSpec:
 class Victim(Protocol):
     """Anything that turns (pose, identity) clouds into clouds in the identity's order."""
 
-    spec: VictimSpec
+    @property
+    def spec(self) -> VictimSpec: ...
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None

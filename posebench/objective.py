@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from posebench.shapes import Float
 from torch import Tensor
 
 from posebench.cloud import Clouds
+from posebench.shapes import Float
 
 Objective = Callable[[Clouds, Clouds], Tensor]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.rng import generator_for
@@ -15,8 +17,6 @@ from posebench.victims import (
     PoseTransferNetwork,
     import_released,
 )
-from torch import Tensor
-
 from tests.parity_rule import reference, released_state
 
 REFERENCES = {"npt": "npt_w32", "npt-mp": "nptmp_w32", "gct": "cgp_w32", "gct-mp": "mpcgp_w32"}
@@ -69,7 +69,8 @@ def test_parameter_gradients_match(name: str) -> None:
     state = {k: v.double() for k, v in released_state(data).items()}
     network = import_released(name, state)
     pose, identity = (
-        Clouds.dense(torch.from_numpy(data[k]).double().transpose(1, 2)) for k in ("pose", "identity")
+        Clouds.dense(torch.from_numpy(data[k]).double().transpose(1, 2))
+        for k in ("pose", "identity")
     )
     output = network(pose, identity).points
     torch.autograd.backward((output - torch.from_numpy(data["gt"])).square().mean())
@@ -101,7 +102,9 @@ def test_posemae_channel_attention_against_plain_formula() -> None:
     attend = network.get_submodule("attentions.0")
     code, identity = torch.randn(2, 1, 16).double(), torch.randn(2, 9, 16).double()
     tiled = code.expand(-1, 9, -1)
-    q, k, v = (getattr(attend, n)(x) for n, x in (("query", tiled), ("key", identity), ("value", tiled)))
+    q, k, v = (
+        getattr(attend, n)(x) for n, x in (("query", tiled), ("key", identity), ("value", tiled))
+    )
     a = torch.softmax(torch.einsum("bnc,bnd->bcd", q, k) / 9, dim=-1)
     expected = tiled + attend.gamma * torch.einsum("bcd,bnd->bnc", a, v)
     torch.testing.assert_close(attend(code, identity).expand(-1, 9, -1), expected)
@@ -113,7 +116,9 @@ def test_order_of_both_clouds_together_does_not_matter(name: str) -> None:
     pose = random_clouds(2, 40, dtype=torch.float64)
     identity = random_clouds(2, 40, seed=1, dtype=torch.float64)
     order = torch.randperm(40, generator=generator_for(0))
-    shuffled = network(pose.replace(pose.points[:, order]), identity.replace(identity.points[:, order]))
+    shuffled = network(
+        pose.replace(pose.points[:, order]), identity.replace(identity.points[:, order])
+    )
     torch.testing.assert_close(shuffled.points, network(pose, identity).points[:, order])
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from posebench.shapes import Bool, Float
 from torch import Tensor, nn
+
+from posebench.shapes import Bool, Float
 
 NORM_EPS = 1e-5
 
@@ -42,13 +43,13 @@ class _InstanceNorm(torch.autograd.Function):
         return normed
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         normed, scale, weights = ctx.saved_tensors
         if weights is None:
             inner = grad - grad.mean(dim=1, keepdim=True)
-            return inner.addcmul_(
-                normed, (grad * normed).mean(dim=1, keepdim=True), value=-1
-            ).mul_(scale), None
+            return inner.addcmul_(normed, (grad * normed).mean(dim=1, keepdim=True), value=-1).mul_(
+                scale
+            ), None
         # Every point is normalised, but only real ones (weight > 0) carry the statistics.
         total = grad.sum(dim=1, keepdim=True)
         along = (grad * normed).sum(dim=1, keepdim=True)
@@ -73,7 +74,7 @@ def instance_norm(
     because under autocast a bf16 mean would lose the small differences that carry the pose.
     """
     wide = x if x.dtype == torch.float64 else x.float()
-    normed: Tensor = _InstanceNorm.apply(wide, weights)
+    normed: Tensor = _InstanceNorm.apply(wide, weights)  # type: ignore[no-untyped-call]
     return normed.to(x.dtype)
 
 
@@ -151,7 +152,8 @@ class ResidualStage(nn.Module):
             main = instance_norm(main, weights)
         main = self.main2(torch.relu(self.modulate_main2(main, identity)))
         side: Tensor = self.side(torch.relu(self.modulate_side(head, identity)))
-        return main + side
+        joined: Tensor = main + side
+        return joined
 
 
 def initialise(module: nn.Module) -> None:

@@ -10,10 +10,10 @@ queries, keys and values without gradient at the first step.
 from __future__ import annotations
 
 import torch
-from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.interfaces import VictimSpec
+from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
@@ -124,6 +124,7 @@ class GCTransformerMaxPool(GCTransformer):
         for project, attend, stage in zip(
             self.projections, self.attentions, self.stages, strict=True
         ):
+            assert isinstance(attend, SpatialAttention)
             p = project(p)
             value = attend.value(p)
             mean = average(value, None if value.shape[1] == 1 else weights)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
+from posebench.shapes import Bool, Float
 
 
 class PoseTransferNetwork(nn.Module):

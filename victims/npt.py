@@ -12,10 +12,10 @@ parameters (6,054,941 at width 1024), outputs and gradients. Two things a reader
 from __future__ import annotations
 
 import torch
-from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.interfaces import VictimSpec
+from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
@@ -105,6 +105,7 @@ class NPTMaxPool(NPT):
         """The first projection, split: the code's part once, the xyz part per point."""
         code = pooled_code(self.encoder, pose, pose_mask)
         first = self.projections[0]
+        assert isinstance(first, nn.Linear)
         of_code, of_xyz = first.weight.split([self.width, 3], dim=1)
         return nn.functional.linear(code, of_code, first.bias) + nn.functional.linear(
             identity, of_xyz

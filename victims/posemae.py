@@ -30,11 +30,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from posebench.shapes import Bool, Float
 from torch import Generator, Tensor, nn
 
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
+from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
@@ -73,7 +73,8 @@ class ChannelAttention(SpatialAttention):
         if pose.shape[1] == 1:  # a tiled code: sum_n q k_n = q sum_n k_n
             keys = keys.sum(dim=1, keepdim=True)
         attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        return pose + self.gamma * (self.value(pose) @ attention.transpose(1, 2))
+        refined: Tensor = pose + self.gamma * (self.value(pose) @ attention.transpose(1, 2))
+        return refined
 
 
 class PoseMAE(PoseTransferNetwork):
@@ -118,9 +119,7 @@ class PoseMAE(PoseTransferNetwork):
             ChannelAttention(w, logits) if attention == "channel" else SpatialAttention(w)
             for w in (widths if attention != "none" else ())
         )
-        self.stages = nn.ModuleList(
-            ResidualStage(w, normalise=i > 0) for i, w in enumerate(widths)
-        )
+        self.stages = nn.ModuleList(ResidualStage(w, normalise=i > 0) for i, w in enumerate(widths))
         self.head = nn.Linear(widths[-1], 3)
         initialise(self)
 
@@ -154,7 +153,7 @@ class PoseMAE(PoseTransferNetwork):
             p = stage(p, identity, weights)
         return 2 * torch.tanh(self.head(p))
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None
     ) -> list[Tensor]:
@@ -192,7 +191,8 @@ class PoseMAE(PoseTransferNetwork):
         attention = self.attentions[number]
         assert isinstance(attention, SpatialAttention)
         if pose.shape[1] == 1:
-            return pose + attention.gamma * attention.value(pose)
+            lone: Tensor = pose + attention.gamma * attention.value(pose)
+            return lone
         keep = None if identity_mask is None else identity_mask[:, None, None, :]
         attended = nn.functional.scaled_dot_product_attention(
             attention.query(pose).unsqueeze(1),
@@ -202,4 +202,3 @@ class PoseMAE(PoseTransferNetwork):
             scale=1.0,
         ).squeeze(1)
         return pose + attention.gamma * attended
-
