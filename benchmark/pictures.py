@@ -104,9 +104,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     from matplotlib.collections import PolyCollection
 
     turn = np.deg2rad(25)
-    view = np.array(
-        [[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]
-    )
+    view = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
     corners = (panel.points @ view.T)[panel.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)

@@ -11,6 +11,8 @@ from posebench.benchmark.record import Record, read_records
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
+HEADLINE_START, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
+
 COLUMNS = (
     "task", "victim", "size", "training", "attack", "eps", "eps_unit", "norm", "defense", "access",
     "samples", "vertices", "seed", "clean_pmd", "clean_pmd_low", "clean_pmd_high", "pmd", "pmd_low",
@@ -95,10 +97,13 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
 
 
-def _markdown_cell(record: Record, notes: list[str]) -> str:
-    summary = record["metrics"]["pmd"]
+def _interval(summary: dict[str, Any]) -> str:
     low, high = summary["ci95"]
-    text = f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+    return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+
+
+def _markdown_cell(record: Record, notes: list[str]) -> str:
+    text = _interval(record["metrics"]["pmd"])
     for flag in record["flags"]:
         if flag not in notes:
             notes.append(flag)
@@ -106,8 +111,33 @@ def _markdown_cell(record: Record, notes: list[str]) -> str:
     return text
 
 
-def tables(records_folder: Path) -> dict[str, str]:
-    """File name -> content of every generated table.
+def headline(records: list[Record]) -> str:
+    """The README's table: clean and attacked PMD of every victim on the paper's Table 2 setting."""
+    lines = [
+        "| victim | training | clean PMD | under FGM 0.08 | random noise of that size |",
+        "|---|---|---|---|---|",
+    ]
+    for record in records:
+        cell, metrics = record["cell"], record["metrics"]
+        setting = (cell["task"], cell["attack"], cell["eps"], cell["eps_unit"], cell["norm"])
+        if setting == ("anny/seen", "fgm", 0.08, "rms", "l2") and cell["defense"] is None:
+            shown = [_interval(metrics[name]) for name in ("clean_pmd", "pmd")]
+            noise = f"{metrics['noise_pmd']['mean'] * 1e4:.1f}"
+            lines.append(
+                f"| {cell['victim']} | {cell['training']} | {shown[0]} | {shown[1]} | {noise} |"
+            )
+    return "\n".join(lines)
+
+
+def with_headline(readme: str, records: list[Record]) -> str:
+    """The README with its generated table renewed."""
+    before, rest = readme.split(HEADLINE_START, 1)
+    _, after = rest.split(HEADLINE_END, 1)
+    return f"{before}{HEADLINE_START}\n{headline(records)}\n{HEADLINE_END}{after}"
+
+
+def tables(records_folder: Path, out: Path) -> dict[Path, str]:
+    """Path -> content of every generated file; a README beside ``out`` gets its headline table.
 
     Raises:
         InputError: no records, or one that is not valid.
@@ -117,23 +147,25 @@ def tables(records_folder: Path) -> dict[str, str]:
     records = read_records(records_folder)
     if not records:
         raise InputError(f"{records_folder}: holds no records; make some with 'posebench run'")
-    return {"results.csv": csv_text(records), "results.md": markdown_text(records)}
+    files = {out / "results.csv": csv_text(records), out / "results.md": markdown_text(records)}
+    readme = out.parent / "README.md"
+    if readme.is_file() and HEADLINE_START in (text := readme.read_text(encoding="utf-8")):
+        files[readme] = with_headline(text, records)
+    return files
 
 
 def write_tables(records_folder: Path, out: Path) -> list[Path]:
     """Write all tables; returns their paths."""
-    paths = []
-    for name, text in tables(records_folder).items():
-        write_atomically(out / name, text)
-        paths.append(out / name)
-    return paths
+    files = tables(records_folder, out)
+    for path, text in files.items():
+        write_atomically(path, text)
+    return list(files)
 
 
 def check_tables(records_folder: Path, out: Path) -> list[str]:
     """Names of the tables that differ from what the records give."""
-    wanted = tables(records_folder)
     return [
-        name
-        for name, text in wanted.items()
-        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text
+        path.name
+        for path, text in tables(records_folder, out).items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
