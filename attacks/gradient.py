@@ -20,15 +20,19 @@ def frozen(victim: Victim) -> Iterator[None]:
     """Eval mode and no parameter gradients inside, everything as before afterwards.
 
     Frozen parameters make the attack's backward pass about 1.6 times cheaper, and the training
-    step that may surround it finds its parameters' gradients untouched.
+    step that may surround it finds its parameters' gradients untouched. Looks through wrappers
+    that keep the network in their attribute ``victim``.
     """
-    if not isinstance(victim, nn.Module):
+    network: object = victim
+    while not isinstance(network, nn.Module) and hasattr(network, "victim"):
+        network = network.victim
+    if not isinstance(network, nn.Module):
         yield
         return
-    modes = [(module, module.training) for module in victim.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in victim.parameters()]
-    victim.eval()
-    victim.requires_grad_(False)
+    modes = [(module, module.training) for module in network.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    network.eval()
+    network.requires_grad_(False)
     try:
         yield
     finally:
@@ -66,6 +70,8 @@ def pose_gradient(
     if gradient is None:
         raise InputError(f"the output of victim {victim.spec.name!r} does not depend on the pose")
     gradient = gradient * pose.mask[..., None]
+    if not bool(torch.isfinite(gradient).all()):
+        raise InputError(f"the gradient of victim {victim.spec.name!r} is NaN or infinite")
     return values.detach(), gradient
 
 
@@ -91,7 +97,9 @@ def steepest(
 def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:
     """The nearest clouds to ``pose`` inside the budget around ``clean``; padding untouched.
 
-    Norms are taken in float64, so the stored tensor keeps the budget to a relative 1e-6.
+    Taken in float64 and stored rounded towards the clean point, so that the stored tensor keeps
+    the budget however small it is against the coordinates. Points that do not move keep their
+    bits.
     """
     delta = (pose.points.double() - clean.points.double()) * clean.mask[..., None]
     radius = budget.radius(clean.mask)[:, None, None]
@@ -103,4 +111,6 @@ def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:
         outside = length > radius
         delta = torch.where(outside, delta * (radius / length.clamp_min(1e-300)), delta)
     points = (clean.points.double() + delta).to(clean.points.dtype)
-    return clean.replace(points)
+    stored = points.double() - clean.points.double()
+    points = torch.where(stored.abs() > delta.abs(), points.nextafter(clean.points), points)
+    return clean.replace(torch.where(delta == 0, clean.points, points))

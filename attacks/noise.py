@@ -26,13 +26,19 @@ class Noise:
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
         pose = batch.pose
-        draws = torch.stack(
+        # One draw per real point: the length of the padding must not shift a sample's noise.
+        draws = torch.zeros_like(pose.points)
+        draws[pose.mask] = torch.cat(
             [
-                torch.randn(pose.points.shape[1:], generator=g)
-                for g in sample_generators(generator, batch.sample_ids)
+                torch.randn(count, 3, generator=g)
+                for count, g in zip(
+                    pose.counts.tolist(),
+                    sample_generators(generator, batch.sample_ids),
+                    strict=True,
+                )
             ]
-        ).to(pose.points)
-        step = steepest(draws * pose.mask[..., None], self.budget, pose.mask)
+        ).to(draws)
+        step = steepest(draws, self.budget, pose.mask)
         nan = pose.points.new_full((len(batch),), float("nan"))
         noisy = pose.replace(pose.points + step)
         return AttackResult(project(noisy, pose, self.budget), nan, 0, 0)

@@ -76,8 +76,9 @@ def load_checkpoint(
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})["checkpoint"])
+            header = {key: header[key] for key in ("card", "step", "curve")}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
     if header["card"] != card:
         differing = [

@@ -119,6 +119,10 @@ def train(
     whole_meshes: Annotated[
         bool, typer.Option(help="Published form: whole meshes with edge loss; far slower.")
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default runs/VICTIM-SIZE.")
     ] = None,
@@ -135,6 +139,7 @@ def train(
             device=device,
             threads=threads,
             whole_meshes=whole_meshes,
+            compiled=compiled,
             out=out,
             bar=bar,
         )
@@ -164,6 +169,25 @@ def report(
             typer.echo(str(path))
 
 
+@app.command(
+    epilog="Example:\n\n- posebench picture --victim npt --victim gct --eps 0.02 --out picture.png"
+)
+def picture(
+    victim: Annotated[list[str], typer.Option(help="Victims, one row each.")],
+    attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
+    eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
+    task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
+    sample: Annotated[int, typer.Option(help="Number of the test pair.")] = 0,
+    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    out: Annotated[Path, typer.Option(help="PNG or PDF to write.")] = Path("picture.png"),
+) -> None:
+    """Draw pose, attacked pose, identity, truth, and the results, coloured by error."""
+    from posebench.benchmark.runs import draw_picture
+
+    draw_picture(victim, attack, eps, task=task, sample=sample, size=size, out=out)
+    typer.echo(str(out))
+
+
 @contextmanager
 def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
     """A progress bar on stderr, so that stdout stays clean."""
@@ -183,7 +207,9 @@ def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
         TextColumn(unit),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal  # a log file would get an empty line
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         yield bar
 
 
@@ -194,7 +220,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        typer.echo(f"posebench: error: {error}", err=True)
+        typer.echo(f"posebench: error: {' '.join(str(error).splitlines())}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("posebench: interrupted", err=True)

@@ -24,6 +24,7 @@ from posebench.benchmark.record import Record, environment, make_record
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Batch, Defense, Victim
+from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended, EqualPoints
 
@@ -76,7 +77,7 @@ def evaluate(
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
     """
     if access not in get_args(Access):
-        raise InputError(f"access must be one of {', '.join(get_args(Access))}, got {access!r}")
+        raise unknown("access", access, get_args(Access))
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
@@ -90,7 +91,7 @@ def evaluate(
         for name, value in values.items():
             rows.setdefault(prefix + name, []).append(value.detach().double().cpu())
 
-    for ids in torch.arange(samples).split(batch_size):
+    for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
         collect("clean_", measure(victim, batch, seed))
         collect("trivial.", trivial_pmd(pairs, ids, device))

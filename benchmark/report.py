@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +84,7 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     by_victim: dict[str, dict[str, Record]] = {}
     for each in group:
         by_victim.setdefault(each["cell"]["victim"], {})[each["cell"]["training"]] = each
-    ranked = sorted(
-        by_victim, key=lambda v: min(r["metrics"]["pmd"]["mean"] for r in by_victim[v].values())
-    )
+    ranked = sorted(by_victim, key=lambda victim: _best(by_victim[victim].values()))
     for victim in ranked:
         row = [victim]
         for training in trainings:
@@ -97,7 +97,14 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
 
 
+def _best(records: Iterable[Record]) -> float:
+    means = (record["metrics"]["pmd"]["mean"] for record in records)
+    return min((mean for mean in means if mean is not None), default=math.inf)
+
+
 def _interval(summary: dict[str, Any]) -> str:
+    if summary["mean"] is None:
+        return "undefined"
     low, high = summary["ci95"]
     return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
 

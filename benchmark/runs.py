@@ -68,14 +68,15 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     attack: Attack | None = None if settings.attack == "none" else ATTACKS[settings.attack](budget)
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
     device = resolve_device(settings.device)
+    networks = sources(settings)
     check_writable(settings.out)
     results = []
-    for network, source in sources(settings):
+    for network, source in networks:
         label = f"{network.spec.title}, {source.training} training"
         job = bar.add_task(label, total=settings.samples)
         started = time.monotonic()
         record = evaluate(
-            network.to(device),
+            network.to(device, torch.float32),
             attack=attack,
             defense=defense,
             task=settings.task,
@@ -101,7 +102,10 @@ def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSour
     if settings.weights is not None:
         network, path = load_victim(victim, weights=settings.weights)
         header = read_weights(path) if path.suffix == ".safetensors" else None
-        training = "imported" if header is None else str(header["card"].get("training", "clean"))
+        training = "imported"
+        if header is not None:
+            card = header.get("card")
+            training = str(card.get("training", "clean")) if isinstance(card, dict) else "given"
         return [(network, VictimSource(size, training, weights_fingerprint(path)))]
     found = []
     for adversarial in (False, True):
@@ -113,6 +117,29 @@ def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSour
     return found
 
 
+def draw_picture(
+    victims: list[str], attack: str, eps: float, *, task: str, sample: int, size: str, out: Path
+) -> None:
+    """One row of panels per victim with its shipped clean weights."""
+    from posebench.benchmark.pictures import draw_rows, sample_panels
+
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    if sample < 0:
+        raise InputError(f"sample must be 0 or more, got {sample}")
+    if out.suffix not in (".png", ".pdf"):
+        raise InputError(f"{out}: must end in .png or .pdf")
+    made = ATTACKS[attack](Budget(eps))
+    check_writable(out.parent)
+    rows = []
+    for name in victims:
+        network, _ = load_victim(name, size=size)
+        vertices = SIZES[size].vertices
+        panels = sample_panels(network, made, task=task, sample=sample, vertices=vertices)
+        rows.append((f"{network.spec.title}, {attack} {eps:g}", panels))
+    draw_rows(rows, out)
+
+
 def resolve_device(name: str) -> str:
     """'auto' to the fastest device there is; a named one checked.
 
@@ -122,7 +149,8 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
+        torch.zeros(1, device=name).item()
+        torch.Generator(device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0][:100]
         raise InputError(f"device {name!r} cannot be used here: {reason}") from error

@@ -46,7 +46,7 @@ def print_run(results: list[CellResult]) -> None:
         if attacked:
             row += [
                 scaled(metrics["pmd"]),
-                f"{metrics['noise_pmd']['mean'] * 1e4:.1f}",
+                scaled(metrics["noise_pmd"]).partition(" ")[0],
                 percent(metrics["asr@tau"]),
                 percent(metrics[f"asr_rel@{KAPPAS[0]:g}"]),
                 percent(metrics["clean_fail"]),

@@ -35,6 +35,7 @@ def train_victim(
     device: str,
     threads: int,
     whole_meshes: bool,
+    compiled: bool,
     out: Path | None,
     bar: rich.progress.Progress,
 ) -> Path:
@@ -56,7 +57,7 @@ def train_victim(
         text = f"{victim} loss {progress.loss * 1e4:.1f}e-4, {progress.samples_per_second:.0f}/s"
         bar.update(job, completed=progress.step, description=text)
 
-    network, curve = train(recipe, folder, device=device, report=report)
+    network, curve = train(recipe, folder, device=device, compile_network=compiled, report=report)
     card = make_card(network, recipe, curve, device=device, bar=bar)
     path = folder / "weights.safetensors"
     write_weights(path, network, card)

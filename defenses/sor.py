@@ -96,23 +96,36 @@ class SOR:
 
 
 def neighbour_distances(points: Float[Tensor, "n 3"], k: int) -> Float[Tensor, "n k"]:
-    """Distances to the k nearest points, the point itself first, float64 metres.
+    """Distances to the k nearest points, the point itself first, float64 metres."""
+    if points.device.type != "cpu":
+        return neighbour_distances_pairs(points, k)
+    try:
+        return neighbour_distances_tree(points, k)
+    except ModuleNotFoundError as error:
+        if error.name != "scipy":
+            raise
+        return neighbour_distances_pairs(points, k)
 
-    CPU: a kd-tree (scipy's, about as fast as open3d and 15 times faster than all pairs).
-    Elsewhere: all pairs in chunks; differences, not the expanded square, because that loses
-    the small distances that decide here.
+
+def neighbour_distances_tree(points: Float[Tensor, "n 3"], k: int) -> Float[Tensor, "n k"]:
+    """By scipy's kd-tree on the CPU: about as fast as open3d, 15 times faster than all pairs."""
+    from scipy.spatial import cKDTree
+
+    wide = points.double().numpy()
+    distance, _ = cKDTree(wide, balanced_tree=False, compact_nodes=False).query(wide, k=k)
+    return torch.from_numpy(np.asarray(distance).reshape(len(wide), k))
+
+
+def neighbour_distances_pairs(points: Float[Tensor, "n 3"], k: int) -> Float[Tensor, "n k"]:
+    """By all pairs in chunks, on any device and without scipy.
+
+    Differences, not the expanded square, because that loses the small distances that decide.
     """
-    if points.device.type == "cpu":
-        from scipy.spatial import cKDTree
-
-        wide = points.double().numpy()
-        distance, _ = cKDTree(wide, balanced_tree=False, compact_nodes=False).query(wide, k=k)
-        return torch.from_numpy(np.asarray(distance).reshape(len(wide), k))
-    wide_points = points.double()
+    wide = points.double()
     rows = [
-        torch.cdist(part, wide_points, compute_mode="donot_use_mm_for_euclid_dist")
+        torch.cdist(part, wide, compute_mode="donot_use_mm_for_euclid_dist")
         .topk(k, dim=1, largest=False, sorted=True)
         .values
-        for part in wide_points.split(CHUNK)
+        for part in wide.split(CHUNK)
     ]
     return torch.cat(rows)

@@ -36,7 +36,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise InputError now if a file cannot be written into the folder, before long work."""
-    probe = folder / f".posebench-{os.getpid()}"
+    """Raise InputError now if a file cannot be written into the folder, before long work.
+
+    A folder that is not there yet is not made: the nearest one above it is probed.
+    """
+    nearest = folder
+    while not os.path.exists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    probe = nearest / f".posebench-{os.getpid()}"
     write_atomically(probe, b"")
     probe.unlink()

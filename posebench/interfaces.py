@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
+from posebench.registry import unknown
 from posebench.shapes import Bool, Float, Int
 
 Norm = Literal["l2", "linf", "l2_vertex"]
@@ -115,11 +116,9 @@ class Budget:
         if not math.isfinite(self.eps) or self.eps < 0:
             raise InputError(f"eps must be a finite number >= 0, got {self.eps}")
         if self.norm not in get_args(Norm):
-            raise InputError(f"norm must be one of {', '.join(get_args(Norm))}, got {self.norm!r}")
+            raise unknown("norm", self.norm, get_args(Norm))
         if self.unit not in get_args(Unit):
-            raise InputError(
-                f"eps unit must be one of {', '.join(get_args(Unit))}, got {self.unit!r}"
-            )
+            raise unknown("eps unit", self.unit, get_args(Unit))
         if self.unit == "release" and self.norm != "l2":
             raise InputError("eps unit 'release' is defined for norm 'l2' alone")
 

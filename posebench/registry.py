@@ -50,6 +50,9 @@ class Registry(Mapping[str, T], Generic[T]):
             raise unknown(self.kind, name, self)
         return self._entries[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in list(self)
+
     def __iter__(self) -> Iterator[str]:
         plugged = {point.name for point in entry_points(group=self.group)}
         return iter([*self._entries, *sorted(plugged - set(self._entries))])

@@ -105,7 +105,9 @@ def pooled_code(
     if mask is not None:
         # Features are >= 0 after the ReLU, so zeroed padding never wins the maximum.
         features = features * mask[..., None]
-    return features.amax(dim=1, keepdim=True)
+    # max, not amax: amax's gradient compares values, which under a compiled bf16 graph may match
+    # nowhere and divide zero by zero.
+    return features.max(dim=1, keepdim=True).values
 
 
 class Modulation(nn.Module):

@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, Any] | None:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(HEADER)
         return None if text is None else dict(json.loads(text))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise InputError(f"weights {path}: not a whole safetensors file ({error})") from error
 
 

@@ -1,0 +1,269 @@
+"""Metrics: parity with released numbers, plain loops, padding and symmetries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posebench.benchmark.metrics import (
+    KAPPAS,
+    METRICS,
+    RELATIVE_FLOOR,
+    TAU,
+    attack_metrics,
+    bootstrap_interval,
+    edge_error,
+    edge_loss,
+    msvd,
+    perturbation_norms,
+    pmd,
+    pmd_uncentred,
+    summarise,
+)
+from posebench.cloud import Clouds
+from posebench.interfaces import Batch
+from posebench.objective import mse
+from posebench.rng import generator_for
+from tests.parity_rule import reference
+
+Points = NDArray[np.float64]
+
+
+def random_points(*shape: int, seed: int = 0) -> Tensor:
+    return 0.3 * torch.randn(*shape, 3, generator=generator_for(seed, "points")).double()
+
+
+def random_faces(batch: int, faces: int, points: int) -> Tensor:
+    """Triangles of three different corners."""
+    generator = generator_for(0, "faces")
+    rows = [
+        torch.randperm(points, generator=generator)[:3] for _ in range(batch) for _ in range(faces)
+    ]
+    return torch.stack(rows).reshape(batch, faces, 3)
+
+
+def batch_of(target: Clouds, faces: Tensor | None = None) -> Batch:
+    size = len(target.points)
+    faces = torch.zeros(size, 1, 3, dtype=torch.int64) if faces is None else faces
+    return Batch(target, target, target, faces, torch.arange(size))
+
+
+def ragged(counts: list[int], width: int, seed: int = 0) -> Clouds:
+    mask = torch.arange(width) < torch.tensor(counts)[:, None]
+    return Clouds.padded(random_points(len(counts), width, seed=seed), mask)
+
+
+def plain_pmd(output: Points, target: Points) -> float:
+    """Box centres off, then the mean of squared coordinate differences, by plain loops."""
+    total = 0.0
+    for axis in range(3):
+        a, b = output[:, axis], target[:, axis]
+        shift = (max(a) + min(a)) / 2 - (max(b) + min(b)) / 2
+        total += sum((x - y - shift) ** 2 for x, y in zip(a, b, strict=True))
+    return float(total / (3 * len(output)))
+
+
+def plain_edge_error(output: Points, target: Points, faces: NDArray[np.int64]) -> float:
+    ratios = []
+    for i, j, k in faces:
+        for a, b in ((i, j), (j, k), (k, i)):
+            true = math.dist(target[a], target[b])
+            ratios.append(abs(math.dist(output[a], output[b]) / true - 1))
+    return sum(ratios) / len(ratios)
+
+
+def test_pmd_equals_released_number() -> None:
+    data = reference("attack_and_loss")
+    output, target = (
+        Clouds.dense(torch.from_numpy(data[k])[None].double()) for k in ("pmd_pred", "pmd_gt")
+    )
+    assert pmd(output, batch_of(target)).item() == pytest.approx(float(data["pmd"]), rel=1e-6)
+
+
+def test_edge_loss_equals_released_number_batched() -> None:
+    data = reference("attack_and_loss")
+    output, identity = (
+        torch.from_numpy(data[k]).double().reshape(1, -1, 3)
+        for k in ("edge_points", "edge_identity")
+    )
+    faces = torch.from_numpy(data["edge_faces"])[None]
+    loss = edge_loss(output, identity, faces)
+    assert loss.item() == pytest.approx(float(data["edge_loss_f32"]), rel=1e-6)
+    perfect = torch.cat([output, identity])
+    both = edge_loss(perfect, identity.expand(2, -1, -1), faces.expand(2, -1, -1))
+    torch.testing.assert_close(both, loss / 2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), first=st.integers(3, 12), second=st.integers(3, 12))
+def test_metrics_against_plain_loops(seed: int, first: int, second: int) -> None:
+    counts = [first, second]
+    target, output = ragged(counts, 12, seed), ragged(counts, 12, seed + 1)
+    faces = torch.stack([random_faces(1, 7, n)[0] for n in counts])
+    batch = batch_of(target, faces)
+    values = {name: metric(output, batch) for name, metric in METRICS.items()}
+    for i, n in enumerate(counts):
+        out, true = output.points[i, :n].numpy(), target.points[i, :n].numpy()
+        expected = {
+            "pmd": plain_pmd(out, true),
+            "pmd_uncentred": float(((out - true) ** 2).sum()) / (3 * n),
+            "msvd": 3 * plain_pmd(out, true),
+            "edge_error": plain_edge_error(out, true, faces[i].numpy()),
+        }
+        assert {k: v[i].item() for k, v in values.items()} == pytest.approx(expected, rel=1e-9)
+
+
+def test_closed_forms() -> None:
+    target = Clouds.dense(random_points(2, 30))
+    batch = batch_of(target, random_faces(2, 9, 30))
+    half = (target.points.amax(1) + target.points.amin(1))[:, None] / 2
+    grown = target.replace(target.points + 0.1 * (target.points - half) + 5)
+    spread = (target.points - half).square().mean(dim=(1, 2))
+    torch.testing.assert_close(pmd(grown, batch), 0.01 * spread)
+    torch.testing.assert_close(msvd(grown, batch), 0.03 * spread)
+    torch.testing.assert_close(edge_error(grown, batch), torch.full((2,), 0.1).double())
+    moved = target.replace(target.points + torch.tensor([0.1, 0.2, -0.2]).double())
+    torch.testing.assert_close(pmd_uncentred(moved, batch), torch.full((2,), 0.03).double())
+    assert bool((pmd(moved, batch) < 1e-30).all())
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_metrics_ignore_vertex_order_padding_values_and_batch(
+    metric: Callable[[Clouds, Batch], Tensor],
+) -> None:
+    counts = [9, 14]
+    target, output = ragged(counts, 14), ragged(counts, 14, seed=1)
+    faces = random_faces(2, 8, 9)
+    plain = metric(output, batch_of(target, faces))
+    order = torch.randperm(14, generator=generator_for(0))
+    shuffled = Clouds.padded(target.points[:, order], target.mask[:, order])
+    other = Clouds.padded(output.points[:, order], output.mask[:, order])
+    torch.testing.assert_close(metric(other, batch_of(shuffled, order.argsort()[faces])), plain)
+    dirty = Clouds(output.points + 7.0 * ~output.mask[..., None], output.mask)
+    torch.testing.assert_close(metric(dirty, batch_of(target, faces)), plain)
+    for i, n in enumerate(counts):
+        alone = metric(
+            Clouds.dense(output.points[i : i + 1, :n]),
+            batch_of(Clouds.dense(target.points[i : i + 1, :n]), faces[i : i + 1]),
+        )
+        torch.testing.assert_close(alone, plain[i : i + 1])
+
+
+def test_pmd_and_edge_error_do_not_see_translation_and_mse_does() -> None:
+    target, output = ragged([9, 14], 14), ragged([9, 14], 14, seed=1)
+    batch = batch_of(target, random_faces(2, 8, 9))
+    moved = Clouds.padded(output.points + torch.tensor([3.0, -1.0, 2.0]).double(), output.mask)
+    for metric in (pmd, msvd, edge_error):
+        torch.testing.assert_close(metric(moved, batch), metric(output, batch))
+    assert bool((pmd_uncentred(moved, batch) > pmd_uncentred(output, batch) + 1).all())
+    assert torch.equal(mse(moved, target), pmd_uncentred(moved, batch))
+
+
+def test_perturbation_norms_against_plain_loops_and_without_padding() -> None:
+    clean, other = ragged([9, 14], 14), ragged([9, 14], 14, seed=1)
+    attacked = Clouds(other.points + 5.0 * ~other.mask[..., None], other.mask)
+    norms = perturbation_norms(clean, attacked)
+    for i, n in enumerate((9, 14)):
+        delta = (attacked.points - clean.points)[i, :n].tolist()
+        flat = [x for row in delta for x in row]
+        expected = {
+            "rms": math.sqrt(sum(x * x for x in flat) / len(flat)),
+            "l2": math.sqrt(sum(x * x for x in flat)),
+            "linf": max(abs(x) for x in flat),
+            "l2_vertex": max(math.sqrt(sum(x * x for x in row)) for row in delta),
+        }
+        assert {k: v[i].item() for k, v in norms.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def plain_attack_metrics(
+    clean: list[float], attacked: list[float], noise: list[float], tau: float
+) -> dict[str, float]:
+    good = failed = kept = 0
+    relative = dict.fromkeys(KAPPAS, 0)
+    gains = []
+    for c, a, n in zip(clean, attacked, noise, strict=True):
+        if c <= tau:
+            good += 1
+            failed += a > tau
+            kept += a <= tau
+        for kappa in KAPPAS:
+            relative[kappa] += a >= kappa * max(c, RELATIVE_FLOOR)
+        gains.append(a / n)
+    count, middle = len(clean), sorted(gains)
+    half = count // 2
+    median = middle[half] if count % 2 else (middle[half - 1] + middle[half]) / 2
+    return {
+        "clean_fail": (count - good) / count,
+        "asr@tau": failed / good if good else math.nan,
+        "robust_rate": kept / count,
+        **{f"asr_rel@{kappa:g}": share / count for kappa, share in relative.items()},
+        "gain_over_noise": median,
+    }
+
+
+positive = st.floats(1e-6, 1e-1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=st.lists(st.tuples(positive, positive, positive), min_size=1, max_size=9))
+def test_attack_metrics_against_plain_loop(rows: list[tuple[float, float, float]]) -> None:
+    clean, attacked, noise = (list(column) for column in zip(*rows, strict=True))
+    ours = attack_metrics(np.array(clean), np.array(attacked), np.array(noise))
+    expected = plain_attack_metrics(clean, attacked, noise, TAU)
+    assert ours == pytest.approx(expected, rel=1e-12, nan_ok=True)
+
+
+def test_attack_metrics_at_the_thresholds_and_without_good_samples() -> None:
+    at = np.array([TAU])
+    edge = attack_metrics(at, at)
+    assert (edge["clean_fail"], edge["asr@tau"], edge["robust_rate"]) == (0, 0, 1)
+    assert "gain_over_noise" not in edge
+    floor = np.array([2 * RELATIVE_FLOOR])
+    assert attack_metrics(np.zeros(1), floor)["asr_rel@2"] == 1
+    bad = attack_metrics(np.array([0.1, 0.2]), np.array([0.1, 2.0]), np.array([0.1, 0.2]))
+    assert math.isnan(bad["asr@tau"])
+    assert (bad["clean_fail"], bad["robust_rate"], bad["asr_rel@10"]) == (1, 0, 0.5)
+    assert bad["gain_over_noise"] == 5.5
+
+
+def test_bootstrap_interval_covers_the_mean_about_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(200):
+        low, high = bootstrap_interval(rng.exponential(1, 60), seed=seed, draws=400)
+        hits += low <= 1.0 <= high
+    assert 176 <= hits <= 198
+
+
+def test_bootstrap_interval_has_the_width_of_the_normal_one_and_shrinks() -> None:
+    values = np.random.default_rng(1).standard_normal(1600)
+    widths = []
+    for count in (100, 1600):
+        part = values[:count]
+        low, high = bootstrap_interval(part)
+        assert low < part.mean() < high
+        widths.append(high - low)
+        expected = 2 * 1.96 * part.std() / math.sqrt(count)
+        assert high - low == pytest.approx(expected, rel=0.1)
+    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
+    assert bootstrap_interval(np.full(5, 2.5)) == (2.5, 2.5)
+    assert widths[1] < widths[0] / 3
+
+
+def test_summary_fields_and_nan() -> None:
+    values = np.arange(1.0, 102.0)
+    summary = summarise(values)
+    assert (summary.mean, summary.median, summary.p95, summary.worst) == (51, 51, 96, 101)
+    assert summary.ci95 == bootstrap_interval(values)
+    broken = summarise(np.array([1.0, math.nan]))
+    assert all(
+        math.isnan(v) for v in (broken.mean, broken.median, broken.p95, broken.worst, *broken.ci95)
+    )

@@ -1,0 +1,39 @@
+"""Shipped weights: each file loads, has a card, and gives the numbers on its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from posebench.benchmark.body import body_fingerprint
+from posebench.benchmark.harness import evaluate
+from posebench.victims import SIZES, VICTIMS, load_victim, read_weights
+
+FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
+FILES = sorted(FOLDER.glob("*.safetensors"))
+PAIRS = 12
+
+
+def test_all_four_victims_ship_compact_weights() -> None:
+    names = {path.name for path in FILES}
+    assert {f"{v}-compact.safetensors" for v in ("npt", "npt-mp", "gct", "posemae")} <= names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_clean_pmd_is_what_the_card_says(path: Path) -> None:
+    header = read_weights(path)
+    assert header is not None
+    card, name = header["card"], header["victim"]
+    assert card["data"] == body_fingerprint()
+    assert {"recipe", "curve", "environment", "licence", "samples_seen"} <= set(card)
+    assert name in VICTIMS
+    network, _ = load_victim(name, weights=path)
+    record = evaluate(network, samples=PAIRS, vertices=SIZES[card["recipe"]["size"]].vertices)
+    expected = card["splits"]["anny/seen"]["clean_pmd"]["per_sample"][:PAIRS]
+    np.testing.assert_allclose(record["metrics"]["pmd"]["per_sample"], expected, rtol=1e-3)
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"{card['splits']['anny/seen']['clean_pmd']['mean'] * 1e4:.2f} [" in text
+    for split in card["splits"].values():
+        beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
+        assert split["under_trained"] is not beaten
