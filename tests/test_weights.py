@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from posebench.benchmark.body import body_fingerprint
 from posebench.benchmark.harness import evaluate
 from posebench.victims import SIZES, VICTIMS, load_victim, read_weights

@@ -90,7 +90,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise InputError(f"weights {path}: not a whole safetensors file ({error})") from error
-    except Exception as error:  # damaged pickles raise almost anything  # noqa: BLE001
+    except Exception as error:  # damaged pickles raise almost anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"weights {path}: refused or unreadable: {reason}") from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
