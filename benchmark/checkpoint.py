@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -89,6 +89,21 @@ def load_checkpoint(
         raise InputError(
             f"{path} is of another run ({'; '.join(differing)}); use another folder or delete it"
         )
+    try:
+        _restore(tensors, network, optimisers, generator)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} lacks parts of its run ({reason}); delete it") from error
+    curve = tuple((int(s), float(v)) for s, v in header["curve"])
+    return Checkpoint(card, int(header["step"]), curve)
+
+
+def _restore(
+    tensors: dict[str, Tensor],
+    network: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    generator: Generator,
+) -> None:
     network.load_state_dict(
         {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
     )
@@ -99,7 +114,7 @@ def load_checkpoint(
                 _, _, index, slot = name.split(".", 3)
                 state.setdefault(int(index), {})[slot] = value
         groups = optimiser.state_dict()["param_groups"]
+        if not state:
+            raise ValueError(f"no state of optimiser {number}")
         optimiser.load_state_dict({"state": state, "param_groups": groups})
     generator.set_state(tensors["generator"])
-    curve = tuple((int(s), float(v)) for s, v in header["curve"])
-    return Checkpoint(card, int(header["step"]), curve)

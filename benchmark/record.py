@@ -63,6 +63,9 @@ def check_record(record: object, where: str) -> None:
             raise InputError(f"{where}: field {key!r} is missing")
     if record["schema"] != SCHEMA:
         raise InputError(f"{where}: schema {record['schema']!r}, expected {SCHEMA!r}")
+    for key in ("cell", "metrics", "flags", "cost", "environment"):
+        if not isinstance(record[key], list if key == "flags" else dict):
+            raise InputError(f"{where}: field {key!r} is of the wrong type")
     for key in CELL_KEYS:
         if key not in record["cell"]:
             raise InputError(f"{where}: field 'cell.{key}' is missing")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from posebench.benchmark.record import Record, read_records
+from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
@@ -83,7 +83,10 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     notes: list[str] = []
     by_victim: dict[str, dict[str, Record]] = {}
     for each in group:
-        by_victim.setdefault(each["cell"]["victim"], {})[each["cell"]["training"]] = each
+        label, training = each["cell"]["victim"], each["cell"]["training"]
+        if training in by_victim.get(label, {}):  # another seed, other weights, ...
+            label += f" (record {record_path(Path(), each).stem[-10:]})"
+        by_victim.setdefault(label, {})[training] = each
     ranked = sorted(by_victim, key=lambda victim: _best(by_victim[victim].values()))
     for victim in ranked:
         row = [victim]
@@ -129,7 +132,7 @@ def headline(records: list[Record]) -> str:
         setting = (cell["task"], cell["attack"], cell["eps"], cell["eps_unit"], cell["norm"])
         if setting == ("anny/seen", "fgm", 0.08, "rms", "l2") and cell["defense"] is None:
             shown = [_interval(metrics[name]) for name in ("clean_pmd", "pmd")]
-            noise = f"{metrics['noise_pmd']['mean'] * 1e4:.1f}"
+            noise = _interval(metrics["noise_pmd"]).partition(" ")[0]
             lines.append(
                 f"| {cell['victim']} | {cell['training']} | {shown[0]} | {shown[1]} | {noise} |"
             )
@@ -139,6 +142,8 @@ def headline(records: list[Record]) -> str:
 def with_headline(readme: str, records: list[Record]) -> str:
     """The README with its generated table renewed."""
     before, rest = readme.split(HEADLINE_START, 1)
+    if HEADLINE_END not in rest:
+        raise InputError(f"README.md: {HEADLINE_START} without {HEADLINE_END} after it")
     _, after = rest.split(HEADLINE_END, 1)
     return f"{before}{HEADLINE_START}\n{headline(records)}\n{HEADLINE_END}{after}"
 

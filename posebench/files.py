@@ -16,7 +16,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         InputError: if the folder cannot be made or written, naming it and the reason.
     """
     raw = data.encode() if isinstance(data, str) else data
-    handle, temporary = -1, ""
+    temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -28,11 +28,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
+        temporary = ""
     except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
         reason = error.strerror or str(error)
         raise InputError(f"cannot write {path}: {reason}; choose another folder") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

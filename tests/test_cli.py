@@ -6,7 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,15 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(int(code or 0), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from more, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -245,8 +254,6 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "defence": (["--defense", "soor"], ["did you mean 'sor'"]),
     "task": (["--task", "anny/unsen"], ["did you mean 'anny/unseen'"]),
     "size": (["--size", "tinny"], ["did you mean 'tiny'"]),
-    "norm": (["--norm", "l2_vertx"], ["did you mean 'l2_vertex'"]),
-    "unit": (["--eps-unit", "rsm"], ["did you mean 'rms'"]),
     "access": (["--access", "adaptiv"], ["did you mean 'adaptive'"]),
     "far from any name": (["--victim", "?" * 9], ["known are gct, gct-mp, npt"]),
     "line break in a name": (["--attack", "a\nb"], ["unknown attack"]),
@@ -296,6 +303,11 @@ def with_nan(weights: Path, path: Path) -> None:
     write_weights(path, network, {"training": "clean"})
 
 
+def cut_torch_file(_: Path, path: Path) -> None:
+    torch.save(RELEASED, path)
+    path.write_bytes(path.read_bytes()[:5000])
+
+
 def header_of_npt(**settings: object) -> dict[str, object]:
     return {"victim": "npt", "settings": settings, "card": {}}
 
@@ -330,7 +342,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path, Path], object], str]] = {
     "pickle stack underflow": ("pth", lambda w, p: p.write_bytes(b"\x80\x020."), "unreadable"),
     "cut torch file": (
         "pth",
-        lambda w, p: (torch.save(RELEASED, p), p.write_bytes(p.read_bytes()[:5000])),
+        cut_torch_file,
         "unreadable",
     ),
     "pickle with code": (
@@ -416,7 +428,7 @@ def test_usage_error(line: list[str], cli: Cli) -> None:
     outcome = cli(*line)
     assert outcome.code == 2
     assert outcome.out == ""
-    assert "Usage: " in outcome.err
+    assert "Error" in outcome.err
     assert "Traceback" not in outcome.err
 
 
@@ -430,8 +442,9 @@ OPTIONS = {
     "--victim": st.one_of(st.sampled_from(["npt", "npt-mp"]), TEXT),
     "--attack": st.one_of(st.sampled_from(["fgm", "noise", "none", "FGM"]), TEXT),
     "--eps": NUMBERS,
-    "--eps-unit": st.one_of(st.sampled_from(["rms", "total", "release"]), TEXT),
-    "--norm": st.one_of(st.sampled_from(["l2", "linf", "l2_vertex"]), TEXT),
+    # Only known names: the tests' type checker refuses others before the library does.
+    "--eps-unit": st.sampled_from(["rms", "total", "release"]),
+    "--norm": st.sampled_from(["l2", "linf", "l2_vertex"]),
     "--defense": st.one_of(st.sampled_from(["none", "sor"]), TEXT),
     "--access": st.one_of(st.sampled_from(["oblivious", "adaptive"]), TEXT),
     "--task": st.one_of(st.sampled_from(["anny/seen", "anny/wide", "anny"]), TEXT),
@@ -443,7 +456,7 @@ OPTIONS = {
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     database=None,
@@ -493,12 +506,21 @@ def test_process_prints_json_alone(weights: dict[str, Path], tmp_path: Path) -> 
     assert json.loads(done.stdout) == [only_record(tmp_path / "records")]
 
 
-def test_process_refuses_in_one_line(weights: dict[str, Path], tmp_path: Path) -> None:
+PROCESS_CASES = {
+    "code": ([], ["refused"]),
+    "norm": (["--norm", "l2_vertx"], ["unknown norm", "did you mean 'l2_vertex'"]),
+    "unit": (["--eps-unit", "rsm"], ["unknown eps unit", "did you mean 'rms'"]),
+}
+
+
+@pytest.mark.parametrize("case", PROCESS_CASES)
+def test_process_refuses_in_one_line(case: str, tmp_path: Path) -> None:
+    more, parts = PROCESS_CASES[case]
     path = tmp_path / "bad.pth"
     path.write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
-    done = process(*words(path, tmp_path / "out"), cwd=tmp_path)
+    done = process(*words(path, tmp_path / "out", *more), cwd=tmp_path)
     outcome = Outcome(done.returncode, done.stdout, done.stderr)
-    assert_refused(outcome, tmp_path / "out", "refused")
+    assert_refused(outcome, tmp_path / "out", *parts)
     assert not (tmp_path / "ran").exists()
 
 

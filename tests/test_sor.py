@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -184,7 +185,6 @@ def test_too_few_points_are_refused(convention: Convention, fewest: int) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((2, 1.1, "o3d"), "convention must be one of"),
         ((1, 1.1, "open3d"), "at least 2 neighbours"),
         ((0, 1.1, "pcl"), "at least 1 neighbours"),
         ((2, 0.0, "pcl"), "ratio"),
@@ -194,3 +194,9 @@ def test_too_few_points_are_refused(convention: Convention, fewest: int) -> None
 def test_bad_settings_are_refused(arguments: tuple[int, float, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SOR(*arguments)  # type: ignore[arg-type]
+
+
+def test_unknown_convention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
+    with pytest.raises(InputError, match="convention must be one of open3d, pcl, ifdefense"):
+        SOR(2, 1.1, "o3d")  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
-"""Victims: the four networks, wrappers, weights. Explicit registry, name -> network class."""
+"""Victims: the four networks, wrappers, weights."""
 
 from __future__ import annotations
 
-from posebench.registry import Registry
 from posebench.victims.gct import GCTransformer, GCTransformerMaxPool
 from posebench.victims.network import PoseTransferNetwork
 from posebench.victims.npt import NPT, NPTMaxPool
@@ -11,13 +10,7 @@ from posebench.victims.released import import_released
 from posebench.victims.sizes import SIZES, Size
 from posebench.victims.weights import load_victim, read_weights, write_weights
 from posebench.victims.wrappers import Defended, EqualPoints
-
-VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims")
-VICTIMS.register("npt-mp", NPTMaxPool)
-VICTIMS.register("npt", NPT)
-VICTIMS.register("gct", GCTransformer)
-VICTIMS.register("gct-mp", GCTransformerMaxPool)
-VICTIMS.register("posemae", PoseMAE)
+from posebench.victims.zoo import VICTIMS
 
 __all__ = [
     "NPT",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from posebench.errors import InputError
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.zoo import VICTIMS
 
 _STAGE_PARTS = {
     "conv1": "main1",
@@ -37,8 +38,6 @@ def import_released(
     Raises:
         InputError: unreadable file, code in a pickle, or tensors that are not this network's.
     """
-    from posebench.victims import VICTIMS
-
     network_class = VICTIMS[name]
     if isinstance(state_dict_or_path, (str, Path)):
         source, state = str(state_dict_or_path), read_tensors(Path(state_dict_or_path))
@@ -46,7 +45,7 @@ def import_released(
         source, state = "state dict", dict(state_dict_or_path)
     released = {key.removeprefix("module."): value for key, value in state.items()}
     third = released.get("encoder.conv3.weight")
-    if third is None:
+    if third is None or third.ndim == 0:
         raise InputError(
             f"{source}: no tensor 'encoder.conv3.weight', so not a released checkpoint of {name}"
         )

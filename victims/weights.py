@@ -12,6 +12,7 @@ from posebench.errors import InputError
 from posebench.files import write_atomically
 from posebench.victims.network import PoseTransferNetwork
 from posebench.victims.released import import_released
+from posebench.victims.zoo import VICTIMS
 
 HEADER = "posebench"
 
@@ -60,8 +61,6 @@ def load_victim(
     Raises:
         InputError: unknown victim, no such weights, or weights of another victim.
     """
-    from posebench.victims import VICTIMS
-
     network_class = VICTIMS[name]
     path = weights or shipped_path(name, size, adversarial=adversarial)
     if weights is None and not path.is_file():
@@ -81,7 +80,7 @@ def load_victim(
     try:
         network = network_class(**header["settings"])
         network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, TypeError, KeyError) as error:
+    except (SafetensorError, RuntimeError, TypeError, KeyError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:120]
         raise InputError(f"weights {path}: do not fit {name}: {reason}") from error
     return network.eval(), path

@@ -1,0 +1,114 @@
+"""Cost of SOR and of an FGM step as ratios to what they stand on; reported, never asserted.
+
+Run by ``pytest tests/benchmarks --benchmark-only --benchmark-json=FILE``; the ratios are in
+``extra_info`` of the file. Both sides are timed in turns, so that other load meets both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import jaxtyping
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from posebench.attacks import FGM, run_attack
+from posebench.benchmark.anny import load_task
+from posebench.cloud import Clouds
+from posebench.defenses import SOR
+from posebench.interfaces import Batch, Budget
+from posebench.objective import mse
+from posebench.rng import generator_for
+from posebench.victims import VICTIMS
+
+ROUNDS = 9
+
+
+@pytest.fixture(autouse=True)
+def _without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users run without the test run's shape checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def first_points(batch: Batch, count: int) -> Batch:
+    """The first points of each shuffled cloud; faces stay and are not used here."""
+    pose, identity, target = (
+        Clouds.dense(cloud.points[:, :count].contiguous())
+        for cloud in (batch.pose, batch.identity, batch.target)
+    )
+    return Batch(pose, identity, target, batch.faces, batch.sample_ids)
+
+
+def timed(
+    ours: Callable[[], object], base: Callable[[], object]
+) -> tuple[list[float], list[float]]:
+    """Seconds of both, timed in turns after one warm-up each."""
+    times: dict[str, list[float]] = {"ours": [], "base": []}
+    for _ in range(ROUNDS + 1):
+        for name, call in (("ours", ours), ("base", base)):
+            time.sleep(0.05)  # the other side's worker threads come to rest
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return times["ours"][1:], times["base"][1:]
+
+
+def record(
+    benchmark: BenchmarkFixture, ours: Callable[[], object], base: Callable[[], object], name: str
+) -> None:
+    first, second = timed(ours, base)
+    benchmark.extra_info |= {
+        "ratio_to": name,
+        "ratio_of_medians": round(statistics.median(first) / statistics.median(second), 3),
+        "ratio_of_fastest": round(min(first) / min(second), 3),
+        "ours_ms": round(1e3 * statistics.median(first), 2),
+        "base_ms": round(1e3 * statistics.median(second), 2),
+    }
+    benchmark.pedantic(ours, rounds=3)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "ratio"), [(20, 2.0), (2, 1.1)], ids=["20 neighbours", "2 neighbours"]
+)
+def test_sor_against_open3d(benchmark: BenchmarkFixture, neighbours: int, ratio: float) -> None:
+    """One body of 6,890 points with 1 cm noise, conversions included on both sides."""
+    open3d = pytest.importorskip("open3d", reason="the base is open3d (the open3d extra)")
+    pose = load_task("anny/seen", samples=1, vertices=6890).batch(torch.arange(1)).pose
+    noise = torch.randn(pose.points.shape, generator=generator_for(0))
+    pose = pose.replace(pose.points + 0.01 * noise)
+    defence = SOR(neighbours, ratio, "open3d")
+
+    def base() -> object:
+        vectors = open3d.utility.Vector3dVector(pose.points[0].double().numpy())
+        cloud = open3d.geometry.PointCloud(vectors)
+        return cloud.remove_statistical_outlier(nb_neighbors=neighbours, std_ratio=ratio)
+
+    record(benchmark, lambda: defence(pose), base, "open3d.remove_statistical_outlier")
+
+
+@pytest.mark.parametrize("name", ["npt", "posemae"])
+def test_fgm_step_against_forward_and_input_gradient(
+    benchmark: BenchmarkFixture, name: str
+) -> None:
+    """Two pairs of 1,024 points, width 128: all that the library adds to the bare arithmetic."""
+    batch = first_points(
+        load_task("anny/seen", samples=2, vertices=1700).batch(torch.arange(2)), 1024
+    )
+    with torch.random.fork_rng():
+        network = VICTIMS[name](128).eval()
+    attack = FGM(Budget(0.03))
+    network.requires_grad_(
+        False
+    )  # in the base too: the cost of freezing is then the attack's alone
+
+    def base() -> object:
+        points = batch.pose.points.detach().requires_grad_(True)
+        output = network(batch.pose.replace(points), batch.identity)
+        return torch.autograd.grad(mse(output, batch.target).sum(), points)
+
+    record(
+        benchmark, lambda: run_attack(attack, network, batch), base, "forward and input gradient"
+    )
