@@ -10,13 +10,19 @@ from rich.table import Table
 from posebench.benchmark.metrics import KAPPAS
 from posebench.benchmark.runs import CellResult
 
+CAPTION = """\
+PMD x1e-4, mean [95 % bootstrap interval over pairs]
+noise: random perturbation of the same size, worst of 3
+success: attacked PMD > 10 among pairs with clean PMD <= 10
+x2 worse: attacked PMD at least doubled; clean fails: clean PMD > 10"""
+
 
 def scaled(summary: dict[str, Any]) -> str:
     """Mean with its 95 % interval in the field's unit, x 1e-4."""
     if summary["mean"] is None:
         return "undefined"
     low, high = summary["ci95"]
-    return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
+    return f"{summary['mean'] * 1e4:.1f}\n[{low * 1e4:.1f}, {high * 1e4:.1f}]"
 
 
 def percent(value: float | None) -> str:
@@ -29,17 +35,16 @@ def print_run(results: list[CellResult]) -> None:
     console = Console()
     cell = results[0].record["cell"]
     attacked = cell["attack"] is not None
-    setting = f"{cell['task']}, {cell['samples']} pairs, {cell['vertices']} vertices"
-    title = f"{cell['victim']} ({cell['size']}) on {setting}"
-    table = Table(title=title, caption="PMD x1e-4 with 95 % bootstrap interval over pairs")
-    table.add_column("training")
-    table.add_column("clean PMD", justify="right")
+    title = f"{cell['victim']} ({cell['size']}), {cell['task']}, {cell['samples']} pairs"
     if attacked:
-        table.add_column(f"{cell['attack']} {cell['eps']:g} {cell['eps_unit']}", justify="right")
-        table.add_column("noise, same norm", justify="right")
-        table.add_column("success@10", justify="right")
-        table.add_column(f"worse x{KAPPAS[0]:g}", justify="right")
-        table.add_column("clean fail", justify="right")
+        title += f"\n{cell['attack']} {cell['eps']:g} {cell['eps_unit']} ({cell['norm']})"
+    if cell["defense"]:
+        title += f", {cell['defense']} ({cell['access']})"
+    table = Table(title=title, caption=CAPTION if attacked else CAPTION.splitlines()[0])
+    table.add_column("training")
+    table.add_column("clean", justify="right")
+    for name in ("attacked", "noise", "success", "x2 worse", "clean fails") if attacked else ():
+        table.add_column(name, justify="right")
     for result in results:
         metrics = result.record["metrics"]
         row = [result.record["cell"]["training"], scaled(metrics["clean_pmd"])]

@@ -82,11 +82,11 @@ class Recipe:
 
 
 DEFAULT_RECIPES = {
-    "npt": Recipe("npt"),
-    "npt-mp": Recipe("npt-mp", pose_points=768),
-    "gct": Recipe("gct"),
-    "gct-mp": Recipe("gct-mp", pose_points=768),
-    "posemae": Recipe("posemae", pose_points=768),
+    "npt": Recipe("npt", steps=32_000),
+    "npt-mp": Recipe("npt-mp", steps=32_000, pose_points=768),
+    "gct": Recipe("gct", steps=22_000),
+    "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
+    "posemae": Recipe("posemae", steps=28_000, pose_points=768),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
