@@ -83,7 +83,7 @@ class Recipe:
 
 DEFAULT_RECIPES = {
     "npt": Recipe("npt", steps=32_000),
-    "npt-mp": Recipe("npt-mp", steps=32_000, pose_points=768),
+    "npt-mp": Recipe("npt-mp", steps=24_000, pose_points=768),
     "gct": Recipe("gct", steps=22_000),
     "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -195,7 +196,10 @@ def test_index_pairing_victims_say_how_to_take_other_counts(name: str) -> None:
 @pytest.mark.parametrize(
     "settings", [{"scales": 0}, {"mask_ratio": 1.0}, {"attention": "global"}, {"logits": "max"}]
 )
-def test_posemae_refuses_unknown_settings(settings: dict[str, object]) -> None:
+def test_posemae_refuses_unknown_settings(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
     with pytest.raises(InputError, match=next(iter(settings))):
         PoseMAE(16, **settings)  # type: ignore[arg-type]
 

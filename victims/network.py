@@ -11,6 +11,9 @@ from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
 
+MAX_WIDTH = 8192
+"""Eight times the published width; a damaged header must not ask for all memory."""
+
 
 class PoseTransferNetwork(nn.Module):
     """A victim whose arithmetic is :meth:`transfer` on plain tensors.
@@ -23,8 +26,8 @@ class PoseTransferNetwork(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        if width < 4:
-            raise InputError(f"width must be at least 4, got {width}")
+        if not 4 <= width <= MAX_WIDTH:
+            raise InputError(f"width must be 4..{MAX_WIDTH}, got {width}")
         self.width = width
 
     def settings(self) -> dict[str, object]:

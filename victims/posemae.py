@@ -153,7 +153,6 @@ class PoseMAE(PoseTransferNetwork):
             p = stage(p, identity, weights)
         return 2 * torch.tanh(self.head(p))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None
     ) -> list[Tensor]:
