@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +41,9 @@ def print_run(results: list[CellResult]) -> None:
         title += f"\n{cell['attack']} {cell['eps']:g} {cell['eps_unit']} ({cell['norm']})"
     if cell["defense"]:
         title += f", {cell['defense']} ({cell['access']})"
-    table = Table(title=title, caption=CAPTION if attacked else CAPTION.splitlines()[0])
+    table = Table(
+        title=title, caption=CAPTION if attacked else CAPTION.splitlines()[0], box=box.SIMPLE_HEAD
+    )
     table.add_column("training")
     table.add_column("clean", justify="right")
     for name in ("attacked", "noise", "success", "x2 worse", "clean fails") if attacked else ():
