@@ -90,9 +90,10 @@ def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
             -0.04, 0.5, label, rotation=90, ha="right", va="center", fontsize=10,
             transform=axes[row][0].transAxes,
         )  # fmt: skip
-    figure.subplots_adjust(left=0.035, right=0.995, top=0.94, bottom=0.09, wspace=0, hspace=0.12)
+    foot = 0.62 / (2.7 * len(rows))
+    figure.subplots_adjust(left=0.035, right=0.995, top=0.94, bottom=foot, wspace=0, hspace=0.12)
     scale = ScalarMappable(Normalize(0, 100 * FULL_SCALE), plt.get_cmap("viridis"))
-    bar = figure.add_axes((0.3, 0.045, 0.4, 0.014))
+    bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))
     figure.colorbar(scale, cax=bar, orientation="horizontal", label="moved by, or error, cm")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -45,16 +45,16 @@ def print_run(results: list[CellResult]) -> None:
         title=title, caption=CAPTION if attacked else CAPTION.splitlines()[0], box=box.SIMPLE_HEAD
     )
     table.add_column("training")
-    table.add_column("clean", justify="right")
-    for name in ("attacked", "noise", "success", "x2 worse", "clean fails") if attacked else ():
-        table.add_column(name, justify="right")
+    table.add_column("clean", justify="right", no_wrap=True)
+    for name in ("attacked", "noise", "success", "x2\nworse", "clean\nfails") if attacked else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         metrics = result.record["metrics"]
         row = [result.record["cell"]["training"], scaled(metrics["clean_pmd"])]
         if attacked:
             row += [
                 scaled(metrics["pmd"]),
-                scaled(metrics["noise_pmd"]).partition(" ")[0],
+                scaled(metrics["noise_pmd"]).splitlines()[0].partition(" ")[0],
                 percent(metrics["asr@tau"]),
                 percent(metrics[f"asr_rel@{KAPPAS[0]:g}"]),
                 percent(metrics["clean_fail"]),
