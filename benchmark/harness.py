@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.attacks import Noise, run_attack
+from posebench.attacks.gradient import frozen
 from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.metrics import (
     METRICS,
@@ -94,7 +95,7 @@ def evaluate(
     for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
         collect("clean_", measure(victim, batch, seed))
-        collect("trivial.", trivial_pmd(pairs, ids, device))
+        collect("trivial.", trivial_pmd(pairs, batch))
         if defense is not None:
             cleaned = defense(batch.pose, generator=generator_for(seed, "defense", device=device))
             collect("", {"clean_kept": cleaned.counts / batch.pose.counts})
@@ -141,16 +142,22 @@ def evaluate(
     return make_record(cell, metrics, flags_of(metrics), cost, environment(device))
 
 
-def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """All per-sample metrics of one batch.
+def predict(victim: Victim, batch: Batch, seed: int) -> Clouds:
+    """The victim's output in eval mode; its own randomness, if any, follows the seed.
 
     Raises:
         InputError: if the victim returns another shape or NaN.
     """
     generator = generator_for(seed, "victim", device=batch.pose.points.device)
-    with torch.no_grad():
+    with torch.no_grad(), frozen(victim):
         output = victim(batch.pose, batch.identity, generator=generator)
     check_output(victim, output, batch)
+    return output
+
+
+def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
+    """All per-sample metrics of one batch."""
+    output = predict(victim, batch, seed)
     return {name: metric(output, batch) for name, metric in METRICS.items()}
 
 
@@ -167,24 +174,19 @@ def check_output(victim: Victim, output: Clouds, batch: Batch) -> None:
 
 def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor:
     """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
-    worst = torch.full((len(batch),), -torch.inf, device=batch.pose.points.device)
-    for draw in range(NOISE_DRAWS):
-        generator = generator_for(seed, "noise", draw)
-        noisy = run_attack(Noise(attack.budget), victim, batch, generator=generator)
-        with torch.no_grad():
-            output = victim(
-                noisy.pose,
-                batch.identity,
-                generator=generator_for(seed, "victim", device=batch.pose.points.device),
-            )
-        worst = torch.maximum(worst, pmd(output, batch))
-    return worst
+    noise = Noise(attack.budget)
+    draws = [
+        run_attack(noise, victim, batch, generator=generator_for(seed, "noise", draw)).pose
+        for draw in range(NOISE_DRAWS)
+    ]
+    values = [pmd(predict(victim, batch.with_pose(pose), seed), batch) for pose in draws]
+    return torch.stack(values).amax(dim=0)
 
 
-def trivial_pmd(pairs: PoseTransferTask, ids: Tensor, device: str) -> dict[str, Tensor]:
+def trivial_pmd(pairs: PoseTransferTask, batch: Batch) -> dict[str, Tensor]:
     """PMD of the three answers that need no skill; every table prints them."""
-    batch = pairs.batch(ids).to(device)
-    outputs = pairs.trivial_outputs(ids)
+    outputs = pairs.trivial_outputs(batch.sample_ids.cpu())
+    device = batch.pose.points.device
     return {name: pmd(output.to(device), batch) for name, output in outputs.items()}
 
 
