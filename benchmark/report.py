@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,11 +43,13 @@ def csv_row(record: Record) -> dict[str, Any]:
 
 def csv_text(records: list[Record]) -> str:
     """All cells as CSV, in the order of the records."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_row(record) for record in records)
-    return buffer.getvalue()
+    import pandas as pd
+
+    rows = [csv_row(record) for record in records]
+    text: str = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).to_csv(
+        index=False, lineterminator="\n"
+    )
+    return text
 
 
 def markdown_text(records: list[Record]) -> str:
