@@ -109,7 +109,7 @@ def assert_refused(outcome: Outcome, out: Path, *parts: str) -> None:
 def test_table_and_record(cli: Cli, weights: dict[str, Path], tmp_path: Path) -> None:
     outcome = cli(*words(weights["npt"], tmp_path))
     assert (outcome.code, outcome.err) == (0, "")
-    for part in ("npt (tiny) on anny/seen, 2 pairs", "fgm 0.08 rms", "copy-pose", "under-trained"):
+    for part in ("npt (tiny), anny/seen, 2 pairs", "fgm 0.08 rms", "copy-pose", "under-trained"):
         assert part in outcome.out
     record = only_record(tmp_path)
     assert set(record) == set(KEYS)
