@@ -121,7 +121,8 @@ def test_table_and_record(cli: Cli, weights: dict[str, Path], tmp_path: Path) ->
         low, high = summary["ci95"]
         assert low <= summary["mean"] <= high
         assert summary["mean"] == pytest.approx(sum(summary["per_sample"]) / 2)
-        assert f"{summary['mean'] * 1e4:.1f} [" in outcome.out
+        assert f"{summary['mean'] * 1e4:.1f}" in outcome.out
+        assert f"[{low * 1e4:.1f}, {high * 1e4:.1f}]" in outcome.out
     assert record["cell"]["eps"] == 0.08
     assert record["cost"] == {"forwards": 1, "backwards": 1}
     assert record["environment"]["torch"] == torch.__version__
