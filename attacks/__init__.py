@@ -1,4 +1,5 @@
-"""Attacks on the pose source: explicit registry, name -> class taking a budget."""
+"""Attacks on the pose source: explicit registry, name -> what makes an attack from a budget
+(and, for iterative ones, ``iterations``)."""
 
 from __future__ import annotations
 
@@ -7,17 +8,22 @@ from collections.abc import Callable
 from posebench.attacks.enforce import run_attack
 from posebench.attacks.fgm import FGM
 from posebench.attacks.gradient import pose_gradient, project, steepest
+from posebench.attacks.iterative import PGD, ifgm, mifgm
 from posebench.attacks.noise import Noise
-from posebench.interfaces import Attack, Budget
+from posebench.interfaces import Attack
 from posebench.registry import Registry
 
-ATTACKS: Registry[Callable[[Budget], Attack]] = Registry("attack", "attacks")
+ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", "attacks")
 ATTACKS.register("fgm", FGM)
 ATTACKS.register("noise", Noise)
+ATTACKS.register("ifgm", ifgm)
+ATTACKS.register("mifgm", mifgm)
+ATTACKS.register("pgd", PGD)
 
 __all__ = [
     "ATTACKS",
     "FGM",
+    "PGD",
     "Noise",
     "pose_gradient",
     "project",

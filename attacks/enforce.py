@@ -28,5 +28,8 @@ def run_attack(
     if pose.points.shape != clean.points.shape or not torch.equal(pose.mask, clean.mask):
         raise InputError(f"{name} changed the shape or mask of the pose, which it must not")
     if not bool(torch.isfinite(pose.points).all()):
-        raise InputError(f"{name} returned coordinates that are NaN or infinite")
+        raise InputError(
+            f"{name} returned coordinates that are NaN or infinite; so may be the gradient of "
+            f"victim {victim.spec.name!r}"
+        )
     return replace(result, pose=project(pose.detach(), clean, attack.budget))

@@ -12,7 +12,8 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget, Victim
 from posebench.objective import Objective, mse
-from posebench.shapes import Float
+from posebench.rng import sample_generators
+from posebench.shapes import Float, Int
 
 
 @contextmanager
@@ -52,10 +53,12 @@ def pose_gradient(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b n 3"]]:
     """Objective per sample and its gradient to the pose's points, padding zero.
 
-    One forward and one backward. Samples do not mix: the objectives are summed.
+    One forward and one backward. Samples do not mix: the objectives are summed. Whether the
+    gradient is finite is not asked here, which would make training wait for the device:
+    ``steepest`` passes NaN on and ``run_attack`` refuses it.
 
     Raises:
-        InputError: if the output does not depend on the pose, or the gradient is not finite.
+        InputError: if the output does not depend on the pose.
     """
     points = pose.points.detach().requires_grad_(True)
     with frozen(victim), torch.enable_grad():
@@ -69,10 +72,7 @@ def pose_gradient(
         (gradient,) = torch.autograd.grad(values.sum(), points, allow_unused=True)
     if gradient is None:
         raise InputError(f"the output of victim {victim.spec.name!r} does not depend on the pose")
-    gradient = gradient * pose.mask[..., None]
-    if not bool(torch.isfinite(gradient).all()):
-        raise InputError(f"the gradient of victim {victim.spec.name!r} is NaN or infinite")
-    return values.detach(), gradient
+    return values.detach(), gradient * pose.mask[..., None]
 
 
 def steepest(
@@ -81,17 +81,36 @@ def steepest(
     """The step inside the budget's ball that ascends fastest: its length is the radius.
 
     l2: radius g / ||g||; linf: radius sign(g); l2_vertex: radius g_v / ||g_v|| per vertex.
-    Where the gradient is zero the step is zero.
+    Where the gradient is zero the step is zero; where it is not finite, so is the step.
     """
     radius = budget.radius(mask).to(gradient.dtype)[:, None, None]
     if budget.norm == "linf":
-        return radius * gradient.sign()
+        return radius * (gradient.sign() + 0 * gradient)  # the sign of NaN alone would be 0
     axes = (1, 2) if budget.norm == "l2" else (2,)
     # Scaled by the largest entry first: squares of tiny float32 gradients would underflow.
     largest = gradient.abs().amax(dim=axes, keepdim=True)
     unit = gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)
     length = unit.square().sum(dim=axes, keepdim=True).sqrt()
     return radius * unit / length.clamp_min(0.5)
+
+
+def random_direction(
+    pose: Clouds, sample_ids: Int[Tensor, "b"], generator: Generator | None
+) -> Float[Tensor, "b n 3"]:
+    """Standard normal draws on real points, zero on padding, from each sample's own generator.
+
+    One draw per real point, so that the length of the padding does not shift a sample's draws.
+    """
+    draws = torch.zeros_like(pose.points)
+    draws[pose.mask] = torch.cat(
+        [
+            torch.randn(count, 3, generator=g)
+            for count, g in zip(
+                pose.counts.tolist(), sample_generators(generator, sample_ids), strict=True
+            )
+        ]
+    ).to(draws)
+    return draws
 
 
 def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Generator
 
-from posebench.attacks.gradient import project, steepest
+from posebench.attacks.gradient import project, random_direction, steepest
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
-from posebench.rng import sample_generators
 
 
 @dataclass(frozen=True)
@@ -26,18 +24,7 @@ class Noise:
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
         pose = batch.pose
-        # One draw per real point: the length of the padding must not shift a sample's noise.
-        draws = torch.zeros_like(pose.points)
-        draws[pose.mask] = torch.cat(
-            [
-                torch.randn(count, 3, generator=g)
-                for count, g in zip(
-                    pose.counts.tolist(),
-                    sample_generators(generator, batch.sample_ids),
-                    strict=True,
-                )
-            ]
-        ).to(draws)
+        draws = random_direction(pose, batch.sample_ids, generator)
         step = steepest(draws, self.budget, pose.mask)
         nan = pose.points.new_full((len(batch),), float("nan"))
         noisy = pose.replace(pose.points + step)

@@ -56,6 +56,29 @@ def save_checkpoint(
     write_atomically(folder / NAME, save(flat, metadata={"checkpoint": json.dumps(header)}))
 
 
+def stored_recipe(folder: Path) -> dict[str, Any] | None:
+    """The recipe of the checkpoint in a folder; None where there is none."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    recipe: dict[str, Any] = _read(path)[0]["card"]["recipe"]
+    return recipe
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["checkpoint"])
+            header = {key: header[key] for key in ("card", "step", "curve")}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            int(header["card"]["recipe"]["steps"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
+    return header, tensors
+
+
 def load_checkpoint(
     folder: Path,
     card: dict[str, Any],
@@ -68,18 +91,10 @@ def load_checkpoint(
     Raises:
         InputError: unreadable file, or one of another recipe or other data.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / NAME
     if not path.exists():
         return None
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["checkpoint"])
-            header = {key: header[key] for key in ("card", "step", "curve")}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
+    header, tensors = _read(path)
     if header["card"] != card:
         differing = [
             f"{key}: {header['card']['recipe'].get(key)!r} there, {value!r} here"

@@ -103,17 +103,58 @@ def list_all() -> None:
     print_registries()
 
 
-@app.command(
-    epilog="Examples:\n\n- posebench train --victim npt --size compact\n\n"
-    "- posebench train --victim gct --steps 2000 --out runs/gct-short"
-)
+TRAIN_EXAMPLES = """
+Examples:
+
+- posebench train --victim npt --size compact
+
+- posebench train --victim gct --adversarial fgm --eps 0.08 --start shipped
+
+- posebench train --victim npt --adversarial fgm --sor --clean-share 0      (the paper's recipe)
+
+- posebench train --recipe table2 --budget 25m
+
+- torchrun --nproc-per-node 2 -m posebench.benchmark.cli train --victim npt
+"""
+
+
+@app.command(epilog=TRAIN_EXAMPLES)
 def train(
-    victim: Annotated[str, typer.Option(help="Victim to train; see 'posebench list'.")],
-    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    victim: Annotated[
+        str | None, typer.Option(help="Victim to train; see 'posebench list'.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Many runs: 'table2' or a TOML file, instead of --victim.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="compact (default), paper or tiny.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Optimiser steps; default: the recipe's.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights and sampling.")] = 0,
+    adversarial: Annotated[
+        str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
+    ] = None,
+    eps: Annotated[float, typer.Option(help="Its budget, metres RMS per coordinate.")] = 0.08,
+    iterations: Annotated[
+        int | None, typer.Option(help="Gradient steps of an iterative attack.")
+    ] = None,
+    clean_share: Annotated[
+        float, typer.Option(help="Share of each batch that stays clean; the paper has 0.")
+    ] = 0.5,
+    sor: Annotated[
+        bool, typer.Option(help="Clean the attacked poses with SOR, as the paper does.")
+    ] = False,
+    eps_schedule: Annotated[str, typer.Option(help="constant, ramp or spread.")] = "constant",
+    random_start: Annotated[
+        float, typer.Option(help="Gaussian start of the attack, as a share of the budget.")
+    ] = 0.0,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
     whole_meshes: Annotated[
@@ -124,25 +165,52 @@ def train(
         typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; default runs/VICTIM-SIZE.")
+        Path | None, typer.Option(help="Folder of the run, of all runs with --recipe.")
     ] = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
-    from posebench.benchmark.train_run import train_victim
+    from posebench.benchmark.adversarial import Adversarial
+    from posebench.benchmark.recipes import read_recipes, recipe_for
+    from posebench.benchmark.train_run import TrainOptions, seconds_of, train_one, train_runs
+    from posebench.errors import InputError
+    from posebench.victims.weights import shipped_path
 
-    with progress_bar("steps", quiet=False) as bar:
-        train_victim(
-            victim,
-            size=size,
-            steps=steps,
-            seed=seed,
-            device=device,
-            threads=threads,
-            whole_meshes=whole_meshes,
-            compiled=compiled,
-            out=out,
-            bar=bar,
+    limit = None if budget is None else seconds_of(budget)
+    options = TrainOptions(device, threads, compiled, limit)
+    if (victim is None) == (recipe is None):
+        raise InputError("name either a --victim or a --recipe")
+    if recipe is not None:
+        if adversarial is not None or start is not None or steps is not None or whole_meshes:
+            raise InputError("--recipe says what to train: steps, attack, start and meshes")
+        runs = read_recipes(recipe, seed=seed, **({} if size is None else {"size": size}))
+        with progress_bar("steps", quiet=False) as bar:
+            train_runs(runs, out or Path("runs"), options, bar)
+        return
+    assert victim is not None
+    size = size or "compact"
+    part = None
+    if adversarial is not None:
+        part = Adversarial(
+            attack=adversarial,
+            eps=eps,
+            iterations=iterations,
+            clean_share=clean_share,
+            sor=sor,
+            schedule=eps_schedule,  # type: ignore[arg-type]
+            random_start=random_start,
         )
+    elif start is not None:
+        raise InputError("--start needs --adversarial: it takes the clean part's place")
+    made = recipe_for(
+        victim, size=size, steps=steps, whole_meshes=whole_meshes, adversarial=part, seed=seed
+    )
+    name = f"{victim}-{size}" + (f"-{adversarial}" if adversarial else "")
+    folder = out or Path("runs") / (name + (f"-seed{seed}" if seed else ""))
+    from_file = None
+    if start is not None:
+        from_file = shipped_path(victim, size) if start == "shipped" else Path(start)
+    with progress_bar("steps", quiet=False) as bar:
+        train_one(made, folder, from_file, options, bar)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Generator, Tensor, nn
@@ -29,6 +30,7 @@ class PoseTransferNetwork(nn.Module):
         if not 4 <= width <= MAX_WIDTH:
             raise InputError(f"width must be 4..{MAX_WIDTH}, got {width}")
         self.width = width
+        self.compiled: Callable[..., Tensor] | None = None  # transfer() through torch.compile
 
     def settings(self) -> dict[str, object]:
         """Constructor arguments that rebuild this network, JSON-ready."""
@@ -64,7 +66,7 @@ class PoseTransferNetwork(nn.Module):
             raise InputError(
                 f"{spec.name} cannot leave points out; wrap it in posebench.victims.EqualPoints"
             )
-        points = self.transfer(
+        points = (self.compiled or self.transfer)(
             pose.points,
             identity.points,
             None if pose.full else pose.mask,

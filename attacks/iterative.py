@@ -1,0 +1,126 @@
+"""Iterated gradient attacks on one skeleton: start, gradient, step, project, keep the best.
+
+    x_0     = clean, or a random point of the ball
+    v_k+1   = momentum * v_k + g_k / mean|g_k|          g_k = gradient of the objective at x_k
+    x_k+1   = project(x_k + step * radius * steepest direction of v_k+1)
+
+Everything is centred on the clean cloud: the projection is onto the ball around it, never around
+an earlier iterate (the released PGD drifted out of its ball that way). Each sample keeps the best
+point it has visited, so more iterations never make an attack weaker by the attack's own measure.
+
+* I-FGM (Kurakin et al., arXiv 1607.02533): no random start, steps of radius / iterations.
+* MI-FGM (Dong et al., arXiv 1710.06081): I-FGM with momentum 1.
+* PGD (Madry et al., arXiv 1706.06083): steps of 2.5 radius / iterations, random start, restarts.
+
+Cost: per restart ``iterations`` forwards and backwards and one forward to see the last point.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from posebench.attacks.gradient import (
+    frozen,
+    pose_gradient,
+    project,
+    random_direction,
+    steepest,
+)
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+from posebench.interfaces import AttackResult, Batch, Budget, Victim
+from posebench.objective import OBJECTIVES
+from posebench.rng import generator_for
+
+
+@dataclass(frozen=True)
+class PGD:
+    """Projected gradient ascent.
+
+    Attributes:
+        budget: how far the pose may move.
+        iterations: gradient steps per restart.
+        travel: sum of all step lengths, in radii.
+        start: length of the random start, in radii; the first run starts at the clean pose if 0.
+        restarts: independent runs; the best point of all is kept.
+        momentum: share of the last direction that is carried on.
+        objective: key of ``posebench.objective.OBJECTIVES``.
+    """
+
+    budget: Budget
+    iterations: int = 20
+    travel: float = 2.5
+    start: float = 0.1
+    restarts: int = 1
+    momentum: float = 0.0
+    objective: str = "mse"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "restarts"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, most in (("travel", math.inf), ("start", 1.0), ("momentum", math.inf)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"{name} must be in 0..{most:g}, got {getattr(self, name)}")
+
+    def __call__(
+        self, victim: Victim, batch: Batch, *, generator: Generator | None = None
+    ) -> AttackResult:
+        clean = batch.pose.detach()
+        best = clean
+        best_values = clean.points.new_full((len(batch),), -math.inf)
+        seed = 0 if generator is None else generator.initial_seed()
+        for restart in range(self.restarts):
+            pose = self._start(batch, generator_for(seed, "restart", restart))
+            velocity = torch.zeros_like(clean.points)
+            for _ in range(self.iterations):
+                values, gradient = pose_gradient(
+                    victim,
+                    batch,
+                    pose,
+                    objective=OBJECTIVES[self.objective],
+                    generator=generator,
+                )
+                best, best_values = better(best, best_values, pose, values)
+                size = gradient.abs().mean(dim=(1, 2), keepdim=True)
+                tiny = torch.finfo(gradient.dtype).tiny
+                velocity = self.momentum * velocity + gradient / size.clamp_min(tiny)
+                step = steepest(velocity, self.budget, clean.mask) * self.travel / self.iterations
+                pose = project(pose.replace(pose.points + step), clean, self.budget)
+            with torch.no_grad(), frozen(victim):
+                output = victim(pose, batch.identity, generator=generator)
+                values = OBJECTIVES[self.objective](output, batch.target)
+            best, best_values = better(best, best_values, pose, values)
+        runs = self.restarts
+        return AttackResult(best, best_values, runs * (self.iterations + 1), runs * self.iterations)
+
+    def _start(self, batch: Batch, generator: Generator) -> Clouds:
+        clean = batch.pose.detach()
+        if self.start == 0:
+            return clean
+        draws = random_direction(clean, batch.sample_ids, generator)
+        step = steepest(draws, self.budget, clean.mask) * self.start
+        return project(clean.replace(clean.points + step), clean, self.budget)
+
+
+def better(
+    best: Clouds, best_values: Tensor, pose: Clouds, values: Tensor
+) -> tuple[Clouds, Tensor]:
+    """Per sample the cloud with the higher value; where that is NaN, the new one, to be seen."""
+    improved = ~(values <= best_values)
+    points = torch.where(improved[:, None, None], pose.points, best.points)
+    return best.replace(points), torch.where(improved, values, best_values)
+
+
+def ifgm(budget: Budget, iterations: int = 20) -> PGD:
+    """I-FGM: PGD without random start whose steps add up to the radius."""
+    return PGD(budget, iterations, travel=1.0, start=0.0)
+
+
+def mifgm(budget: Budget, iterations: int = 20) -> PGD:
+    """MI-FGM: I-FGM with momentum 1."""
+    return replace(ifgm(budget, iterations), momentum=1.0)
