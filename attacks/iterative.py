@@ -18,7 +18,7 @@ Cost: per restart ``iterations`` forwards and backwards and one forward to see t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -116,11 +116,16 @@ def better(
     return best.replace(points), torch.where(improved, values, best_values)
 
 
-def ifgm(budget: Budget, iterations: int = 20) -> PGD:
-    """I-FGM: PGD without random start whose steps add up to the radius."""
-    return PGD(budget, iterations, travel=1.0, start=0.0)
+@dataclass(frozen=True)
+class IFGM(PGD):
+    """I-FGM: no random start, steps that add up to the radius."""
+
+    travel: float = 1.0
+    start: float = 0.0
 
 
-def mifgm(budget: Budget, iterations: int = 20) -> PGD:
+@dataclass(frozen=True)
+class MIFGM(IFGM):
     """MI-FGM: I-FGM with momentum 1."""
-    return replace(ifgm(budget, iterations), momentum=1.0)
+
+    momentum: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,19 +165,23 @@ def train(
         bool,
         typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
     ] = False,
+    recompute: Annotated[
+        bool, typer.Option(help="Gradient checkpointing (gct): less memory, more time.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run, of all runs with --recipe.")
     ] = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
     from posebench.benchmark.adversarial import Adversarial
-    from posebench.benchmark.recipes import read_recipes, recipe_for
-    from posebench.benchmark.train_run import TrainOptions, seconds_of, train_one, train_runs
+    from posebench.benchmark.recipe import read_recipes, recipe_for
+    from posebench.benchmark.time_budget import seconds_of
+    from posebench.benchmark.train_run import TrainOptions, train_one, train_runs
     from posebench.errors import InputError
     from posebench.victims.weights import shipped_path
 
     limit = None if budget is None else seconds_of(budget)
-    options = TrainOptions(device, threads, compiled, limit)
+    options = TrainOptions(device, threads, compiled, recompute, limit)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
     if recipe is not None:
@@ -276,7 +281,8 @@ def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    hidden = quiet or not console.is_terminal  # a log file would get an empty line
+    # A log file would get an empty line; of many processes only the first draws.
+    hidden = quiet or not console.is_terminal or os.environ.get("RANK", "0") != "0"
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
         yield bar
 

@@ -72,7 +72,8 @@ class SOR:
         """Which real points stay, (B, N); False on padding."""
         own = 0 if self.convention == "open3d" else 1
         needed = self.neighbours + own
-        fewest = int(pose.counts.min())
+        # A full cloud's count is known without asking the device, which training relies on.
+        fewest = pose.points.shape[1] if pose.full else int(pose.counts.min())
         if fewest < needed:
             raise InputError(
                 f"SOR with {self.neighbours} neighbours needs clouds of at least {needed} points, "
@@ -82,10 +83,9 @@ class SOR:
             points = pose.points.detach()
             if points.device.type == "cpu" and _has_scipy():
                 return self._kept_by_tree(points, pose.mask)
-            result = pose.mask.clone()
-            for row, cloud, mask in zip(result, points, pose.mask, strict=True):
-                row[mask] = self._decide(neighbour_distances_pairs(cloud[mask], needed))
-        return result
+            distance = neighbour_distances_pairs(points, pose.mask, needed)
+            kept: Tensor = self._decide(distance, pose.mask)
+        return kept
 
     def _kept_by_tree(
         self, points: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"]
@@ -98,23 +98,25 @@ class SOR:
 
         def one(row: NDArray[np.bool_], cloud: NDArray[np.floating]) -> None:
             distance = neighbour_distances_tree(cloud[row], self.neighbours + own, within)
-            row[row] = self._decide(distance)
+            row[row] = self._decide(distance, np.ones(len(distance)))
 
         with ThreadPoolExecutor(max(1, threads)) as pool:
             list(pool.map(one, result, points.numpy()))
         return torch.from_numpy(result)
 
-    def _decide(self, distance: Any) -> Any:
-        """Which points stay, from the (n, k) neighbour distances; torch or numpy alike."""
+    def _decide(self, distance: Any, mask: Any) -> Any:
+        """Which real points stay, from (..., n, k) neighbour distances; torch or numpy alike."""
         if self.convention != "open3d":
-            distance = distance[:, 1:]
-        score = (distance**2).mean(1) if self.convention == "ifdefense" else distance.mean(1)
-        mean = score.mean()
-        # The sample deviation, spelled out because numpy's method does not know torch's keyword.
-        limit = mean + self.ratio * (((score - mean) ** 2).sum() / (len(score) - 1)) ** 0.5
+            distance = distance[..., 1:]
+        score = (distance**2).mean(-1) if self.convention == "ifdefense" else distance.mean(-1)
+        # Moments spelled out: padding has no weight, and the deviation is the sample's.
+        count = mask.sum(-1)[..., None]
+        mean = (score * mask).sum(-1)[..., None] / count
+        spread = (((score - mean) * mask) ** 2).sum(-1)[..., None] / (count - 1)
+        limit = mean + self.ratio * spread**0.5
         if self.convention == "open3d":
-            return (score > 0) & (score < limit)
-        return score <= limit
+            return (score > 0) & (score < limit) & (mask > 0)
+        return (score <= limit) & (mask > 0)
 
 
 def _has_scipy() -> bool:
@@ -131,25 +133,27 @@ def neighbour_distances_tree(
 ) -> NDArray[np.float64]:
     """Distances to the k nearest points, the point itself first, (n, k) float64 metres.
 
-    By scipy's kd-tree: about as fast as open3d's and 15 times faster than all pairs.
+    By scipy's kd-tree; times beside open3d's stand in docs/design/004-sor.md.
     """
     from scipy.spatial import cKDTree
 
     wide = points.astype(np.float64)
-    distance, _ = cKDTree(wide).query(wide, k=k, workers=threads)
+    distance, _ = cKDTree(wide, leafsize=16).query(wide, k=k, workers=threads)
     return np.asarray(distance).reshape(len(wide), k)
 
 
-def neighbour_distances_pairs(points: Float[Tensor, "n 3"], k: int) -> Float[Tensor, "n k"]:
-    """By all pairs in chunks, on any device and without scipy.
+def neighbour_distances_pairs(
+    points: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"], k: int
+) -> Float[Tensor, "b n k"]:
+    """By all pairs in chunks, on any device and without scipy; rows of padding are zero.
 
     Differences, not the expanded square, because that loses the small distances that decide.
+    Nothing here waits for the device.
     """
     wide = points.double()
-    rows = [
-        torch.cdist(part, wide, compute_mode="donot_use_mm_for_euclid_dist")
-        .topk(k, dim=1, largest=False, sorted=True)
-        .values
-        for part in wide.split(CHUNK)
-    ]
-    return torch.cat(rows)
+    rows = []
+    for part in wide.split(CHUNK, dim=1):
+        distance = torch.cdist(part, wide, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = distance.masked_fill(~mask[:, None], float("inf"))
+        rows.append(distance.topk(k, dim=2, largest=False, sorted=True).values)
+    return torch.cat(rows, dim=1).masked_fill(~mask[..., None], 0.0)

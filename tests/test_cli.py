@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from posebench.benchmark.cli import main
+from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.record import KEYS, check_record
-from posebench.benchmark.training import Recipe, initial_network
+from posebench.benchmark.training import initial_network
 from posebench.victims import write_weights
 from tests.parity_rule import reference, released_state
 

@@ -157,7 +157,14 @@ def test_gradient_flows_through_kept_points_alone() -> None:
 @pytest.mark.parametrize("count", [400, 2 * sor_module.CHUNK + 37])
 def test_all_pairs_equal_kd_tree(count: int) -> None:
     points = random_points(count)
-    pairs = neighbour_distances_pairs(points, 6)
+    mask = torch.ones(2, count + 5, dtype=torch.bool)
+    mask[1, count:] = False  # padding, which must be nobody's neighbour
+    points = torch.cat([points, points[:5] + 0.01])
+    both = neighbour_distances_pairs(torch.stack([points, points]), mask, 6)
+    assert (both[1, count:] == 0).all()
+    whole = torch.from_numpy(neighbour_distances_tree(points.numpy(), 6))
+    torch.testing.assert_close(both[0], whole, rtol=1e-13, atol=0)
+    pairs, points = both[1, :count], points[:count]
     tree = torch.from_numpy(neighbour_distances_tree(points.numpy(), 6))
     assert pairs.dtype == tree.dtype == torch.float64
     torch.testing.assert_close(pairs, tree, rtol=1e-13, atol=0)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
 
-from posebench.benchmark import training
-from posebench.benchmark.anny import load_task, training_meshes
-from posebench.benchmark.body import Body
+from posebench.benchmark.adversarial import Adversarial
+from posebench.benchmark.anny import load_task
 from posebench.benchmark.checkpoint import NAME
 from posebench.benchmark.metrics import pmd
+from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.training import (
     Progress,
-    Recipe,
     initial_network,
     make_optimisers,
     set_rates,
@@ -28,52 +25,32 @@ from posebench.benchmark.training import (
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch
-from posebench.victims import PoseMAE, PoseTransferNetwork
+from posebench.victims import PoseMAE
+from tests.tiny_training import same_weights, tiny
 
 
 class Killed(Exception):
     """Raised from the report callback, in place of a kill."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """These networks are too small for more, which only wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def meshes_made_once() -> Iterator[None]:
-    """Skinning the 6,400 training meshes is most of a short run: keep them."""
-    made: dict[int, Tensor] = {}
-    original = training_meshes
-
-    def cached(body: Body) -> Tensor:
-        if body.rest.shape[1] not in made:
-            made[body.rest.shape[1]] = original(body)
-        return made[body.rest.shape[1]]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "training_meshes", cached)
-        yield
-
-
-def tiny(victim: str, /, **changes: Any) -> Recipe:
-    """A recipe of a second or two."""
-    settings = {"size": "tiny", "steps": 6, "batch": 2, "points": 64, "pose_points": 64}
-    return Recipe(**{"victim": victim, "warmup": 2, "matrix_rate": 0.02, **settings, **changes})
-
-
-def same_weights(a: PoseTransferNetwork, b: PoseTransferNetwork) -> bool:
-    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
-
-
-@pytest.mark.parametrize("victim", ["npt", "gct-mp", "posemae"])  # gct-mp: unused parameters
-def test_interrupted_run_resumes_to_the_bit(victim: str, tmp_path: Path) -> None:
-    recipe = tiny(victim)
-    network, curve = train(recipe, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("victim", "adversarial"),
+    [
+        ("npt", None),
+        ("gct-mp", None),  # has parameters without gradient
+        ("posemae", Adversarial(sor=True, random_start=0.5, after=0.5)),  # draws masks
+        ("npt", Adversarial("noise", after=0.5)),
+    ],
+)
+def test_interrupted_run_resumes_to_the_bit(
+    victim: str, adversarial: Adversarial | None, tmp_path: Path
+) -> None:
+    recipe = tiny(victim, adversarial=adversarial)
+    whole = train(recipe, tmp_path / "whole")
+    network, curve = whole.network, whole.curve
     assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
 
     def kill(progress: Progress) -> None:
@@ -89,13 +66,13 @@ def test_interrupted_run_resumes_to_the_bit(victim: str, tmp_path: Path) -> None
         header = json.loads(_metadata(tmp_path / "parts" / NAME)["checkpoint"])
         seen.append(header["step"])
         assert header["step"] == stop - 1
-    resumed, resumed_curve = train(recipe, tmp_path / "parts")
-    assert resumed_curve == curve
-    assert same_weights(resumed, network)
+    resumed = train(recipe, tmp_path / "parts")
+    assert resumed.curve == curve
+    assert same_weights(resumed.network, network)
     assert not same_weights(network, initial_network(recipe))
-    again, again_curve = train(recipe, tmp_path / "parts")
-    assert again_curve == curve, "a finished run has nothing to do"
-    assert same_weights(again, network)
+    again = train(recipe, tmp_path / "parts")
+    assert again.curve == curve, "a finished run has nothing to do"
+    assert same_weights(again.network, network)
     assert [p.name for p in (tmp_path / "parts").iterdir()] == [NAME]
 
 
@@ -170,15 +147,15 @@ def test_loss_that_explodes_is_an_error_and_the_last_checkpoint_stays(tmp_path: 
 
 @pytest.mark.parametrize("victim", ["npt", "posemae"])
 def test_loss_goes_down(victim: str, tmp_path: Path) -> None:
-    _, curve = train(tiny(victim, steps=60, batch=4, warmup=5), tmp_path)
-    losses = [loss for _, loss in curve]
+    trained = train(tiny(victim, steps=60, batch=4, warmup=5), tmp_path)
+    losses = [loss for _, loss in trained.curve]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
 def test_seed_decides_the_weights(tmp_path: Path) -> None:
     networks = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        networks[name], _ = train(tiny("npt", steps=2, seed=seed), tmp_path / name)
+        networks[name] = train(tiny("npt", steps=2, seed=seed), tmp_path / name).network
     assert same_weights(networks["a"], networks["b"])
     assert not same_weights(networks["a"], networks["c"])
 
@@ -203,6 +180,9 @@ def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
         {"matrix_rate": 0.0},
         {"rate": float("inf")},
         {"rate": -0.1},
+        {"warmup": -1},
+        {"pose_points": None},
+        {"start": "0" * 64},
     ],
 )
 def test_recipe_refuses_bad_values(changes: dict[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""Training recipes as TOML: several runs in one file, each a change to its victim's default.
+"""Recipes: everything that decides the weights a training run ends with.
+
+As TOML, several runs in one file, each a change to its victim's default:
 
 [[run]]
 name = "npt-adversarial"             # also the run's folder
@@ -9,6 +11,7 @@ adversarial = { attack = "fgm", eps = 0.08 }
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
@@ -16,13 +19,85 @@ from pathlib import Path
 from typing import Any
 
 from posebench.benchmark.adversarial import Adversarial
-from posebench.benchmark.training import DEFAULT_RECIPES, Recipe
 from posebench.errors import InputError
 from posebench.registry import unknown
-from posebench.victims import SIZES
+from posebench.victims import SIZES, VICTIMS
 
 ADVERSARIAL_SHARE = 0.5
 """Length of the adversarial part of a default run, as a share of the clean recipe's steps."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights a training run ends with.
+
+    Attributes:
+        victim, size: registry names.
+        steps: optimiser steps; the learning rate decays to zero over them (half a cosine).
+        batch: pairs per step.
+        points: vertices of identity and target a step sees; None for whole meshes.
+        pose_points: vertices of the pose source, for victims with free point counts.
+        matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
+        warmup: steps over which the rates rise from zero.
+        bf16: run the forward under bfloat16 autocast.
+        seed: of initial weights and all sampling.
+        adversarial: what the last part of the steps trains on; None for clean training.
+        start: sha256 of the clean weights that take the place of the clean part; None to train it.
+    """
+
+    victim: str
+    size: str = "compact"
+    steps: int = 40_000
+    batch: int = 8
+    points: int | None = 256
+    pose_points: int | None = 256
+    matrix_rate: float = 0.01
+    rate: float = 0.001
+    warmup: int = 200
+    bf16: bool = True
+    seed: int = 0
+    adversarial: Adversarial | None = None
+    start: str | None = None
+
+    @property
+    def clean_steps(self) -> int:
+        """Steps before the adversarial part."""
+        if self.adversarial is None:
+            return self.steps
+        return round(self.steps * self.adversarial.after)
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise unknown("size", self.size, SIZES)
+        limit = SIZES[self.size].vertices
+        for name in ("points", "pose_points"):
+            value = getattr(self, name)
+            if value is not None and not 2 <= value <= limit:
+                raise InputError(f"{name} must be 2..{limit}, got {value}")
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("matrix_rate", "rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if self.warmup < 0:
+            raise InputError(f"warmup must be 0 or more, got {self.warmup}")
+        if (self.points is None) != (self.pose_points is None):
+            raise InputError("points and pose_points must both be numbers or both be left out")
+        if self.start is not None and self.adversarial is None:
+            raise InputError("start needs an adversarial part that goes on from there")
+        if VICTIMS[self.victim].spec.point_counts == "equal" and self.points != self.pose_points:
+            raise InputError(f"{self.victim} needs equally many pose_points and points")
+
+
+DEFAULT_RECIPES = {
+    "npt": Recipe("npt", steps=32_000),
+    "npt-mp": Recipe("npt-mp", steps=24_000, pose_points=768),
+    "gct": Recipe("gct", steps=22_000),
+    "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
+    "posemae": Recipe("posemae", steps=28_000, pose_points=768),
+}
+"""What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +179,8 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
     for key in ("name", "victim"):
         if not isinstance(entry.get(key), str):
             raise InputError(f"recipe {path}: a run lacks {key!r}")
+    if Path(entry["name"]).name != entry["name"]:
+        raise InputError(f"recipe {path}: name {entry['name']!r} is not a folder's name")
     settings = {key: value for key, value in entry.items() if key not in ("name", "start")}
     if "adversarial" in settings:
         check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
@@ -111,7 +188,7 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
         if "adversarial" in settings:
             settings["adversarial"] = Adversarial(**settings["adversarial"])
         recipe = recipe_for(**{**settings, **common})
-    except TypeError as error:
+    except (TypeError, InputError) as error:
         raise InputError(f"recipe {path}: {entry['name']}: {error}") from error
     return TrainingRun(entry["name"], recipe, entry.get("start"))
 

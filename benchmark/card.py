@@ -1,0 +1,177 @@
+"""The card of trained weights: how they came about and what they are worth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from posebench.attacks import FGM, PGD
+from posebench.benchmark.anny import TASKS
+from posebench.benchmark.body import body_fingerprint
+from posebench.benchmark.harness import TRAINED_FACTOR, evaluate
+from posebench.benchmark.recipe import Recipe
+from posebench.benchmark.training import Trained
+from posebench.interfaces import Attack, Budget
+from posebench.victims import SIZES, PoseTransferNetwork
+
+if TYPE_CHECKING:
+    import rich.progress
+
+TARGET_PMD = 5e-4
+"""Clean PMD on anny/seen that shipped weights aim at, square metres."""
+
+CARD_SAMPLES = 64
+"""Test pairs per split on a card."""
+
+CARD_ATTACKS: tuple[Attack, ...] = (
+    FGM(Budget(0.02)),
+    FGM(Budget(0.08)),
+    PGD(Budget(0.02), start=0.0),
+    PGD(Budget(0.08), start=0.0),
+)
+"""What adversarially trained weights are tried with; FGM alone would flatter them."""
+
+CARD_ATTACK_SAMPLES = 32
+"""Pairs of anny/seen per attack on a card."""
+
+OVERFITTED = 2.0
+"""PGD against its own best during training by this factor is catastrophic overfitting."""
+
+
+def make_card(
+    trained: Trained,
+    recipe: Recipe,
+    log: list[dict[str, Any]],
+    made: dict[str, Any],
+    *,
+    device: str,
+    bar: rich.progress.Progress,
+) -> dict[str, Any]:
+    """How the weights came about and what they are worth on every split."""
+    network = trained.network
+    splits = {}
+    job = bar.add_task("evaluating", total=CARD_SAMPLES * len(TASKS))
+    for task in TASKS:
+        record = evaluate(
+            network,
+            task=task,
+            samples=CARD_SAMPLES,
+            vertices=SIZES[recipe.size].vertices,
+            device=device,
+            progress=lambda done: bar.advance(job, done),
+        )
+        metrics = record["metrics"]
+        splits[task] = {
+            "clean_pmd": metrics["clean_pmd"],
+            "trivial": metrics["trivial"],
+            "under_trained": "under-trained" in record["flags"],
+            "fingerprint": record["cell"]["fingerprint"],
+        }
+    first = 0 if recipe.start is None else recipe.clean_steps
+    card: dict[str, Any] = {
+        "training": training_name(recipe),
+        "recipe": asdict(recipe),
+        "steps_done": trained.step,
+        "samples_seen": (trained.step - first) * recipe.batch,
+        "curve": [[step, loss] for step, loss in trained.curve],
+        "data": body_fingerprint(),
+        "splits": splits,
+        "environment": made,
+        "licence": "Apache-2.0",
+    }
+    if recipe.adversarial is not None:
+        card["attacked"] = attacked_pmd(network, recipe, device=device, bar=bar)
+        card["catastrophic_overfitting"] = overfitted(log)
+    return card
+
+
+def training_name(recipe: Recipe) -> str:
+    """The training's name in tables: clean, adversarial, or noise for the augmentation baseline."""
+    if recipe.adversarial is None or recipe.adversarial.clean_share == 1:
+        return "clean"
+    return "noise" if recipe.adversarial.attack == "noise" else "adversarial"
+
+
+def attacked_pmd(
+    network: PoseTransferNetwork, recipe: Recipe, *, device: str, bar: rich.progress.Progress
+) -> dict[str, Any]:
+    """PMD under every attack of ``CARD_ATTACKS`` on whole meshes of new identities."""
+    job = bar.add_task("attacking", total=CARD_ATTACK_SAMPLES * len(CARD_ATTACKS))
+    found = {}
+    for attack in CARD_ATTACKS:
+        record = evaluate(
+            network,
+            attack=attack,
+            samples=CARD_ATTACK_SAMPLES,
+            vertices=SIZES[recipe.size].vertices,
+            device=device,
+            progress=lambda done: bar.advance(job, done),
+        )
+        name = f"{type(attack).__name__.lower()} {attack.budget.eps:g}"
+        found[name] = {"settings": repr(attack), "pmd": record["metrics"]["pmd"]}
+    return found
+
+
+def card_text(victim: str, card: dict[str, Any]) -> str:
+    """The card as Markdown."""
+    where = card["environment"]
+    recipe = ", ".join(f"{key} {value}" for key, value in flat_recipe(card["recipe"]).items())
+    steps = card["recipe"]["steps"]
+    stopped = "" if card["steps_done"] == steps else f" Stopped after step {card['steps_done']}."
+    lines = [
+        f"# {victim}, {card['recipe']['size']}, {card['training']} training",
+        "",
+        f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
+        f"- Data: embedded body {card['data'][:16]}..., 16 identities x 400 poses.",
+        f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
+        f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
+        f"{where['torch']}.",
+        f"- Licence: {card['licence']}.",
+        "",
+        f"Clean PMD x1e-4 on {CARD_SAMPLES} pairs of new identities, whole meshes:",
+        "",
+        "| split | PMD [95 %] | copy-pose | copy-identity | mean-mesh | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, split in card["splits"].items():
+        low, high = split["clean_pmd"]["ci95"]
+        trivial = " | ".join(f"{v * 1e4:.1f}" for v in split["trivial"].values())
+        note = "under-trained" if split["under_trained"] else ""
+        mean = split["clean_pmd"]["mean"]
+        value = f"{mean * 1e4:.2f} [{low * 1e4:.2f}, {high * 1e4:.2f}]"
+        lines.append(f"| {task} | {value} | {trivial} | {note} |")
+    if "attacked" in card:
+        pmds = ", ".join(
+            f"{name} {found['pmd']['mean'] * 1e4:.1f}" for name, found in card["attacked"].items()
+        )
+        lines += ["", f"Attacked PMD x1e-4, {CARD_ATTACK_SAMPLES} pairs of anny/seen: {pmds}."]
+        if card["catastrophic_overfitting"]:
+            lines += ["", "Catastrophic overfitting: PGD grew during training, see the log."]
+    seen = card["splits"]["anny/seen"]["clean_pmd"]["mean"]
+    if seen > TARGET_PMD:
+        lines += ["", f"Aim not reached: at most {TARGET_PMD * 1e4:g}e-4 on anny/seen."]
+    lines += [
+        "",
+        f"Under-trained: does not beat every trivial answer by a factor of {TRAINED_FACTOR:g}.",
+        "",
+        "Learning curve (step: training loss x1e-4):",
+        "",
+        ", ".join(
+            f"{s}: {v * 1e4:.1f}" for s, v in card["curve"][:: max(1, len(card["curve"]) // 20)]
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's settings in one level, unset ones left out."""
+    inner = recipe.get("adversarial") or {}
+    flat = {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
+    return {key: value for key, value in flat.items() if value is not None}
+
+
+def overfitted(rows: list[dict[str, Any]]) -> bool:
+    """Catastrophic overfitting: PGD at the end far above its best during the run."""
+    seen = [row["pgd"] for row in rows if row["pgd"] is not None]
+    return bool(seen) and seen[-1] > OVERFITTED * min(seen)
