@@ -242,6 +242,41 @@ def report(
             typer.echo(str(path))
 
 
+@app.command(epilog="Example:\n\n- posebench cost --size paper --victim npt --victim gct")
+def cost(
+    victim: Annotated[
+        list[str] | None, typer.Option(help="Victims to measure; default: the paper's four.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "paper",
+    repeats: Annotated[int, typer.Option(help="Timed calls; the median counts.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Time, size and peak memory of victims on one pair (the paper's Table 4)."""
+    from posebench.benchmark.cost import measure_apart, write_costs
+    from posebench.benchmark.runs import resolve_device
+    from posebench.benchmark.tables import print_costs
+    from posebench.errors import InputError
+    from posebench.registry import unknown
+    from posebench.victims import SIZES, VICTIMS
+
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    if repeats < 1:
+        raise InputError(f"repeats must be at least 1, got {repeats}")
+    names = victim or ["npt-mp", "npt", "gct", "posemae"]
+    for name in names:
+        if name not in VICTIMS:
+            raise unknown("victim", name, VICTIMS)
+    place, costs = resolve_device(device), []
+    with progress_bar("victims", quiet=False) as bar:
+        for name in bar.track(names, description="measuring"):
+            costs.append(measure_apart(name, size, place, repeats))
+    if out is not None:
+        write_costs(out, costs, place)
+    print_costs(costs)
+
+
 @app.command(
     epilog="Example:\n\n- posebench picture --victim npt --victim gct --eps 0.02 --out picture.png"
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Recipe:
         bf16: run the forward under bfloat16 autocast.
         seed: of initial weights and all sampling.
         adversarial: what the last part of the steps trains on; None for clean training.
+        network: constructor arguments of the victim besides the width, for ablations.
         start: sha256 of the clean weights that take the place of the clean part; None to train it.
     """
 
@@ -58,6 +59,7 @@ class Recipe:
     seed: int = 0
     adversarial: Adversarial | None = None
     start: str | None = None
+    network: dict[str, Any] = field(default_factory=dict)
 
     @property
     def clean_steps(self) -> int:
@@ -86,6 +88,10 @@ class Recipe:
             raise InputError("points and pose_points must both be numbers or both be left out")
         if self.start is not None and self.adversarial is None:
             raise InputError("start needs an adversarial part that goes on from there")
+        try:
+            VICTIMS[self.victim](4, **self.network)
+        except TypeError as error:
+            raise InputError(f"network of {self.victim}: {error}") from error
         if VICTIMS[self.victim].spec.point_counts == "equal" and self.points != self.pose_points:
             raise InputError(f"{self.victim} needs equally many pose_points and points")
 
@@ -174,7 +180,7 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
 
 
 def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
-    known = ["name", "whole_meshes", *(field.name for field in fields(Recipe))]
+    known = ["name", "whole_meshes", *(each.name for each in fields(Recipe))]
     check_keys(entry, known, path)
     for key in ("name", "victim"):
         if not isinstance(entry.get(key), str):

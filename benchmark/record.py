@@ -23,7 +23,8 @@ from posebench.files import write_atomically
 SCHEMA = "posebench/record/1"
 KEYS = ("schema", "cell", "metrics", "flags", "cost", "environment", "source")
 CELL_KEYS = (
-    "task", "samples", "fingerprint", "vertices", "victim", "size", "training", "weights_sha256",
+    "task", "samples", "fingerprint", "vertices", "victim", "size", "training", "training_seed",
+    "network", "weights_sha256",
     "attack", "attack_settings", "eps", "eps_unit", "norm", "defense", "defense_settings",
     "access", "wrappers", "seed", "draws",
 )  # fmt: skip
@@ -69,6 +70,11 @@ def check_record(record: object, where: str) -> None:
     for key in CELL_KEYS:
         if key not in record["cell"]:
             raise InputError(f"{where}: field 'cell.{key}' is missing")
+    for key in ("commit", "device"):
+        if key not in record["environment"]:
+            raise InputError(f"{where}: field 'environment.{key}' is missing")
+    if not isinstance(record["metrics"].get("trivial"), dict):
+        raise InputError(f"{where}: field 'metrics.trivial' is missing or of the wrong type")
     for name in ("pmd", "clean_pmd"):
         summary = record["metrics"].get(name)
         if not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS):

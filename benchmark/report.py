@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from posebench.benchmark.cost import costs_markdown
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
+from posebench.victims import VICTIMS
 
 HEADLINE_START, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
 
 COLUMNS = (
-    "task", "victim", "size", "training", "attack", "eps", "eps_unit", "norm", "defense", "access",
-    "samples", "vertices", "seed", "clean_pmd", "clean_pmd_low", "clean_pmd_high", "pmd", "pmd_low",
-    "pmd_high", "pmd_median", "pmd_p95", "pmd_worst", "noise_pmd", "asr@tau", "asr_rel@2",
+    "task", "victim", "size", "training", "training_seed", "network",
+    "attack", "eps", "eps_unit", "norm", "defense", "access", "samples", "vertices", "seed",
+    "clean_pmd", "clean_pmd_low", "clean_pmd_high", "pmd", "pmd_low", "pmd_high",
+    "pmd_median", "pmd_p95", "pmd_worst", "noise_pmd", "asr@tau", "asr_rel@2",
     "asr_rel@10", "robust_rate", "clean_fail", "gain_over_noise", "copy-pose", "copy-identity",
     "mean-mesh", "flags", "weights_sha256", "commit", "device",
 )  # fmt: skip
@@ -26,6 +30,7 @@ def csv_row(record: Record) -> dict[str, Any]:
     """One flat row; PMD in square metres, undefined values empty."""
     cell, metrics = record["cell"], record["metrics"]
     row: dict[str, Any] = {key: cell[key] for key in COLUMNS if key in cell}
+    row["network"] = json.dumps(cell["network"]) if cell["network"] else None
     for name in ("clean_pmd", "pmd"):
         row[name] = metrics[name]["mean"]
         row[f"{name}_low"], row[f"{name}_high"] = metrics[name]["ci95"]
@@ -83,7 +88,7 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     notes: list[str] = []
     by_victim: dict[str, dict[str, Record]] = {}
     for each in group:
-        label, training = each["cell"]["victim"], each["cell"]["training"]
+        label, training = victim_label(each["cell"]), each["cell"]["training"]
         if training in by_victim.get(label, {}):  # another seed, other weights, ...
             label += f" (record {record_path(Path(), each).stem[-10:]})"
         by_victim.setdefault(label, {})[training] = each
@@ -98,6 +103,19 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     text = ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
     lines += ["", f"Without any skill: {text}."]
     return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
+
+
+def victim_label(cell: dict[str, Any]) -> str:
+    """Victim, and what sets its weights apart: a training seed, settings off the default."""
+    name = str(cell["victim"])
+    settings = cell["network"] or {}
+    if settings and name in VICTIMS:
+        usual = VICTIMS[name](settings["width"]).settings()
+        odd = [f"{key} {value}" for key, value in settings.items() if usual.get(key) != value]
+        name += f" ({', '.join(odd)})" if odd else ""
+    if cell["training_seed"]:
+        name += f", training seed {cell['training_seed']}"
+    return name
 
 
 def _best(records: Iterable[Record]) -> float:
@@ -134,7 +152,7 @@ def headline(records: list[Record]) -> str:
             shown = [_interval(metrics[name]) for name in ("clean_pmd", "pmd")]
             noise = _interval(metrics["noise_pmd"]).partition(" ")[0]
             lines.append(
-                f"| {cell['victim']} | {cell['training']} | {shown[0]} | {shown[1]} | {noise} |"
+                f"| {victim_label(cell)} | {cell['training']} | {shown[0]} | {shown[1]} | {noise} |"
             )
     return "\n".join(lines)
 
@@ -159,7 +177,10 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     records = read_records(records_folder)
     if not records:
         raise InputError(f"{records_folder}: holds no records; make some with 'posebench run'")
-    files = {out / "results.csv": csv_text(records), out / "results.md": markdown_text(records)}
+    text = markdown_text(records)
+    for path in sorted((out / "costs").glob("*.json")):
+        text += "\n".join(costs_markdown(path)) + "\n"
+    files = {out / "results.csv": csv_text(records), out / "results.md": text}
     readme = out.parent / "README.md"
     if readme.is_file() and HEADLINE_START in (text := readme.read_text(encoding="utf-8")):
         files[readme] = with_headline(text, records)

@@ -100,27 +100,38 @@ def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSour
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
     if settings.weights is not None:
-        network, path = load_victim(victim, weights=settings.weights)
-        header = read_weights(path) if path.suffix == ".safetensors" else None
-        training = "imported"
-        if header is not None:
-            card = header.get("card")
-            training = str(card.get("training", "clean")) if isinstance(card, dict) else "given"
-        return [(network, VictimSource(size, training, weights_fingerprint(path)))]
-    found = []
-    for adversarial in (False, True):
-        if adversarial and not shipped_path(victim, size, adversarial=True).is_file():
-            continue
-        network, path = load_victim(victim, size=size, adversarial=adversarial)
-        training = "adversarial" if adversarial else "clean"
-        found.append((network, VictimSource(size, training, weights_fingerprint(path))))
+        return [with_source(*load_victim(victim, weights=settings.weights), size)]
+    found = [with_source(*load_victim(victim, size=size), size)]
+    if shipped_path(victim, size, adversarial=True).is_file():
+        found.append(with_source(*load_victim(victim, size=size, adversarial=True), size))
     return found
+
+
+def with_source(
+    network: PoseTransferNetwork, path: Path, size: str
+) -> tuple[PoseTransferNetwork, VictimSource]:
+    """A network and where its weights came from, as their card tells."""
+    header = read_weights(path) if path.suffix == ".safetensors" else None
+    training, seed = "imported", None
+    if header is not None:
+        card = header.get("card")
+        card = card if isinstance(card, dict) else {}
+        training = str(card.get("training", "given"))
+        recipe = card.get("recipe")
+        seed = recipe.get("seed") if isinstance(recipe, dict) else None
+    return network, VictimSource(
+        size=size,
+        training=training,
+        training_seed=seed,
+        network=network.settings(),
+        weights_sha256=weights_fingerprint(path),
+    )
 
 
 def draw_picture(
     victims: list[str], attack: str, eps: float, *, task: str, sample: int, size: str, out: Path
 ) -> None:
-    """One row of panels per victim with its shipped clean weights."""
+    """One row of panels per victim and training whose weights are shipped."""
     from posebench.benchmark.pictures import draw_rows, sample_panels
 
     if size not in SIZES:
@@ -133,10 +144,14 @@ def draw_picture(
     check_writable(out.parent)
     rows = []
     for name in victims:
-        network, _ = load_victim(name, size=size)
-        vertices = SIZES[size].vertices
-        panels = sample_panels(network, made, task=task, sample=sample, vertices=vertices)
-        rows.append((f"{network.spec.title}, {attack} {eps:g}", panels))
+        for adversarial in (False, True):
+            if adversarial and not shipped_path(name, size, adversarial=True).is_file():
+                continue
+            network, _ = load_victim(name, size=size, adversarial=adversarial)
+            vertices = SIZES[size].vertices
+            panels = sample_panels(network, made, task=task, sample=sample, vertices=vertices)
+            training = "adversarially trained" if adversarial else "cleanly trained"
+            rows.append((f"{network.spec.title}\n{training}", panels))
     draw_rows(rows, out)
 
 

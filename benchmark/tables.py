@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from posebench.benchmark.cost import Cost
 from posebench.benchmark.metrics import KAPPAS
 from posebench.benchmark.runs import CellResult
 
@@ -81,6 +82,23 @@ def print_run(results: list[CellResult]) -> None:
         for flag in record["flags"]:
             console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
         console.print(f"record {result.path}", soft_wrap=True)
+
+
+def print_costs(costs: list[Cost]) -> None:
+    """Time, size and memory of victims."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"one pair, {costs[0].vertices} vertices")
+    names = ("victim", "parameters", "MB", "forward\nms", "gradient\nms", "forward\nMB")
+    for name in (*names, "gradient\nMB"):
+        table.add_column(name, justify="left" if name == "victim" else "right", no_wrap=True)
+    for cost in costs:
+        figures = (cost.megabytes, cost.forward_ms, cost.gradient_ms)
+        table.add_row(
+            cost.victim,
+            f"{cost.parameters:,}",
+            *(f"{value:.1f}" for value in figures),
+            *(f"{value:.0f}" for value in (cost.forward_mb, cost.gradient_mb)),
+        )
+    Console().print(table)
 
 
 def print_registries() -> None:

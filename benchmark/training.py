@@ -256,7 +256,7 @@ def initial_network(recipe: Recipe) -> PoseTransferNetwork:
     with torch.random.fork_rng(devices=[]):
         # The one place that touches the global generator: nn.Module constructors know no other.
         torch.manual_seed(recipe.seed)  # noqa: TID251
-        return VICTIMS[recipe.victim](SIZES[recipe.size].width)
+        return VICTIMS[recipe.victim](SIZES[recipe.size].width, **recipe.network)
 
 
 def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
