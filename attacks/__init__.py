@@ -10,7 +10,8 @@ from posebench.attacks.fgm import FGM
 from posebench.attacks.gradient import pose_gradient, project, steepest
 from posebench.attacks.iterative import IFGM, MIFGM, PGD
 from posebench.attacks.noise import Noise
-from posebench.interfaces import Attack
+from posebench.errors import InputError
+from posebench.interfaces import Attack, Budget
 from posebench.registry import Registry
 
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", "attacks")
@@ -20,6 +21,22 @@ ATTACKS.register("ifgm", IFGM)
 ATTACKS.register("mifgm", MIFGM)
 ATTACKS.register("pgd", PGD)
 
+
+def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Attack:
+    """An attack by name; ``iterations`` None leaves the attack's own number.
+
+    Raises:
+        InputError: unknown name, or iterations for an attack that has none.
+    """
+    make = ATTACKS[name]
+    if iterations is None:
+        return make(budget)
+    try:
+        return make(budget, iterations=iterations)
+    except TypeError as error:
+        raise InputError(f"attack {name!r} takes no iterations") from error
+
+
 __all__ = [
     "ATTACKS",
     "FGM",
@@ -27,6 +44,7 @@ __all__ = [
     "MIFGM",
     "PGD",
     "Noise",
+    "make_attack",
     "pose_gradient",
     "project",
     "run_attack",

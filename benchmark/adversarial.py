@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks import ATTACKS, FGM, PGD, project, steepest
+from posebench.attacks import ATTACKS, FGM, PGD, make_attack, project, steepest
 from posebench.attacks.gradient import frozen
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
@@ -84,13 +84,7 @@ class Adversarial:
             eps *= min(1.0, 2 * done)
         elif self.schedule == "spread":
             eps *= 1 - (step * GOLDEN) % 1
-        settings: dict[str, Any] = {}
-        if self.iterations is not None:
-            settings["iterations"] = self.iterations
-        try:
-            return ATTACKS[self.attack](Budget(eps), **settings)
-        except TypeError as error:
-            raise InputError(f"attack {self.attack!r} takes no iterations") from error
+        return make_attack(self.attack, Budget(eps), self.iterations)
 
 
 def attack_rows(

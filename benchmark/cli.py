@@ -42,6 +42,9 @@ def run(
     ] = None,
     attack: Annotated[str, typer.Option(help="Attack on the pose source, or 'none'.")] = "fgm",
     eps: Annotated[float, typer.Option(help="Budget, in --eps-unit.")] = 0.08,
+    iterations: Annotated[
+        int | None, typer.Option(help="Gradient steps of an iterative attack.")
+    ] = None,
     eps_unit: Annotated[
         str,
         typer.Option(
@@ -76,6 +79,7 @@ def run(
         weights=weights,
         attack=attack,
         eps=eps,
+        iterations=iterations,
         eps_unit=eps_unit,
         norm=norm,
         defense=defense,
@@ -174,7 +178,7 @@ def train(
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
     from posebench.benchmark.adversarial import Adversarial
-    from posebench.benchmark.recipe import read_recipes, recipe_for
+    from posebench.benchmark.recipe import SHIPPED, read_recipes, recipe_for
     from posebench.benchmark.time_budget import seconds_of
     from posebench.benchmark.train_run import TrainOptions, train_one, train_runs
     from posebench.errors import InputError
@@ -213,7 +217,7 @@ def train(
     folder = out or Path("runs") / (name + (f"-seed{seed}" if seed else ""))
     from_file = None
     if start is not None:
-        from_file = shipped_path(victim, size) if start == "shipped" else Path(start)
+        from_file = shipped_path(victim, size) if start == SHIPPED else Path(start)
     with progress_bar("steps", quiet=False) as bar:
         train_one(made, folder, from_file, options, bar)
 

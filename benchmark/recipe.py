@@ -105,10 +105,13 @@ DEFAULT_RECIPES = {
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
+SHIPPED = "shipped"
+"""As a start: the clean weights that come with the library."""
+
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A recipe, the name of its folder, and the earlier run whose weights it goes on from."""
+    """A recipe, the name of its folder, and what it goes on from: an earlier run, or SHIPPED."""
 
     name: str
     recipe: Recipe
@@ -173,7 +176,7 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
         names = [each.name for each in runs]
         if run.name in names:
             raise InputError(f"recipe {path}: two runs are called {run.name!r}")
-        if run.start is not None and run.start not in names:
+        if run.start is not None and run.start not in (*names, SHIPPED):
             raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
         runs.append(run)
     return runs

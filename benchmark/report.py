@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from posebench.benchmark.cost import costs_markdown
+from posebench.benchmark.paper import interval, with_tables
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -123,15 +124,8 @@ def _best(records: Iterable[Record]) -> float:
     return min((mean for mean in means if mean is not None), default=math.inf)
 
 
-def _interval(summary: dict[str, Any]) -> str:
-    if summary["mean"] is None:
-        return "undefined"
-    low, high = summary["ci95"]
-    return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
-
-
 def _markdown_cell(record: Record, notes: list[str]) -> str:
-    text = _interval(record["metrics"]["pmd"])
+    text = interval(record["metrics"]["pmd"])
     for flag in record["flags"]:
         if flag not in notes:
             notes.append(flag)
@@ -149,8 +143,8 @@ def headline(records: list[Record]) -> str:
         cell, metrics = record["cell"], record["metrics"]
         setting = (cell["task"], cell["attack"], cell["eps"], cell["eps_unit"], cell["norm"])
         if setting == ("anny/seen", "fgm", 0.08, "rms", "l2") and cell["defense"] is None:
-            shown = [_interval(metrics[name]) for name in ("clean_pmd", "pmd")]
-            noise = _interval(metrics["noise_pmd"]).partition(" ")[0]
+            shown = [interval(metrics[name]) for name in ("clean_pmd", "pmd")]
+            noise = interval(metrics["noise_pmd"]).partition(" ")[0]
             lines.append(
                 f"| {victim_label(cell)} | {cell['training']} | {shown[0]} | {shown[1]} | {noise} |"
             )
@@ -184,6 +178,9 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     readme = out.parent / "README.md"
     if readme.is_file() and HEADLINE_START in (text := readme.read_text(encoding="utf-8")):
         files[readme] = with_headline(text, records)
+    page = out.parent / "docs" / "reproduction.md"
+    if page.is_file():
+        files[page] = with_tables(page.read_text(encoding="utf-8"), records)
     return files
 
 

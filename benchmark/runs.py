@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from posebench.attacks import ATTACKS
+from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.anny import TASKS
 from posebench.benchmark.harness import VictimSource, evaluate
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Attack, Budget, Norm, Unit
+from posebench.interfaces import Budget, Norm, Unit
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, read_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
@@ -33,6 +33,7 @@ class RunSettings:
     weights: Path | None
     attack: str
     eps: float
+    iterations: int | None
     eps_unit: str
     norm: str
     defense: str
@@ -65,7 +66,9 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     if settings.task not in TASKS:
         raise unknown("task", settings.task, TASKS)
     budget = Budget(settings.eps, cast(Norm, settings.norm), cast(Unit, settings.eps_unit))
-    attack: Attack | None = None if settings.attack == "none" else ATTACKS[settings.attack](budget)
+    attack = None
+    if settings.attack != "none":
+        attack = make_attack(settings.attack, budget, settings.iterations)
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
     device = resolve_device(settings.device)
     networks = sources(settings)

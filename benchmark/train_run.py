@@ -13,7 +13,7 @@ import torch
 
 from posebench.benchmark.card import card_text, make_card
 from posebench.benchmark.distributed import process_group, rank_and_world
-from posebench.benchmark.recipe import Recipe, TrainingRun
+from posebench.benchmark.recipe import SHIPPED, Recipe, TrainingRun
 from posebench.benchmark.record import environment
 from posebench.benchmark.runs import resolve_device
 from posebench.benchmark.time_budget import planned
@@ -21,7 +21,7 @@ from posebench.benchmark.training import Progress, train
 from posebench.errors import InputError
 from posebench.files import check_writable, write_atomically
 from posebench.victims import SIZES, load_victim, read_weights, write_weights
-from posebench.victims.weights import weights_fingerprint
+from posebench.victims.weights import shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
     import rich.progress
@@ -65,6 +65,8 @@ def train_runs(
             left = options.budget - (time.monotonic() - began)
             share = max(left, 0.0) / (len(runs) - number)
         start = None if run.start is None else out / run.start / WEIGHTS
+        if run.start == SHIPPED:
+            start = shipped_path(run.recipe.victim, run.recipe.size)
         path = train_one(run.recipe, out / run.name, start, replace(options, budget=share), bar)
         paths.append(path)
     return paths

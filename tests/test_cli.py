@@ -407,11 +407,61 @@ def test_out_that_is_a_file(below: str, cli: Cli, weights: dict[str, Path], tmp_
         ["--steps=-3"],
         ["--device", "nonsense"],
         ["--threads=-1"],
+        ["--adversarial", "fmg"],
+        ["--adversarial", "fgm", "--eps=-1"],
+        ["--adversarial", "fgm", "--eps", "nan"],
+        ["--adversarial", "fgm", "--iterations", "3"],
+        ["--adversarial", "fgm", "--clean-share", "1.5"],
+        ["--adversarial", "fgm", "--start", "no/such/file"],
+        ["--adversarial", "fgm", "--start", "shipped"],  # tiny weights are not
+        ["--start", "shipped"],
+        ["--budget", "soon"],
+        ["--budget=-3m"],
+        ["--recipe", "table2"],  # a victim and a recipe
+        ["--recompute"],  # npt cannot
     ],
 )
 def test_bad_training_option(more: list[str], cli: Cli, tmp_path: Path) -> None:
     outcome = cli("train", "--victim", "npt", "--size", "tiny", "--out", tmp_path / "out", *more)
     assert_refused(outcome, tmp_path / "out")
+
+
+def test_start_of_another_victim_or_width(
+    cli: Cli, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    base = ["train", "--adversarial", "fgm", "--out", out]
+    outcome = cli(*base, "--victim", "gct", "--size", "tiny", "--start", weights["npt"])
+    assert_refused(outcome, out, "of victim 'npt', not 'gct'")
+    outcome = cli(*base, "--victim", "npt", "--size", "compact", "--start", weights["npt"])
+    assert_refused(outcome, out, "of width 32, not of compact")
+
+
+def test_iterations_reach_the_attack(cli: Cli, weights: dict[str, Path], tmp_path: Path) -> None:
+    more = ["--attack", "pgd", "--iterations", 2, "--json"]
+    (record,) = json.loads(cli(*words(weights["npt"], tmp_path, *more)).out)
+    assert record["cost"] == {"forwards": 3, "backwards": 2}
+    assert "iterations=2" in record["cell"]["attack_settings"]
+    outcome = cli(*words(weights["npt"], tmp_path / "out", "--iterations", 2))
+    assert_refused(outcome, tmp_path / "out", "'fgm' takes no iterations")
+
+
+def test_cost_prints_and_writes_every_victim(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "costs.json"
+    outcome = cli(
+        "cost", "--size", "tiny", "--repeats", 1, "--device", "cpu", "--out", out,
+        "--victim", "npt", "--victim", "gct",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    costs = json.loads(out.read_text(encoding="utf-8"))["costs"]
+    assert [cost["victim"] for cost in costs] == ["npt", "gct"]
+    for cost in costs:
+        network = initial_network(Recipe(cost["victim"], size="tiny"))
+        assert cost["parameters"] == sum(p.numel() for p in network.parameters())
+        assert f"{cost['parameters']:,}" in outcome.out
+        assert 0 < cost["forward_ms"] < 60_000
+    for bad in (["--victim", "nptt"], ["--size", "tinny"], ["--repeats", 0]):
+        assert_refused(cli("cost", *bad, "--out", tmp_path / "no.json"), tmp_path / "no.json")
 
 
 @pytest.mark.parametrize(

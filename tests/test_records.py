@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from posebench.benchmark import paper
+from posebench.benchmark.cost import Cost, costs_markdown, write_costs
+from posebench.benchmark.paper import TABLES, with_tables
 from posebench.benchmark.record import (
     CELL_KEYS,
     KEYS,
@@ -352,3 +355,50 @@ def test_check_writable_leaves_no_trace(tmp_path: Path) -> None:
     check_writable(tmp_path)
     check_writable(tmp_path / "a" / "b")
     assert snapshot(tmp_path) == {}
+
+
+# ---- beside the paper
+
+PAGE = "a\n" + "\n".join(f"<!-- {n} -->\nold\n<!-- /{n} -->" for n in TABLES) + "\nz\n"
+
+
+def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c", "a", "s"})
+    usual = {"size": "compact", "victim": "npt", "training_seed": 0}
+    parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
+    ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": "other"}
+    records = [
+        made(pmd=(0.02, 0.03), weights_sha256="elsewhere", **usual),
+        made(pmd=(0.0123,) * 2, weights_sha256="c", **usual),
+        made(pmd=(0.0041,) * 2, weights_sha256="a", training="adversarial", **usual),
+        made(pmd=(0.0199,) * 2, weights_sha256="s", **{**usual, "training_seed": 1}),
+        made(pmd=(0.0777,) * 2, weights_sha256="c", defense="sor", **usual),
+        made(pmd=(0.0555,) * 2, **ablation),
+    ]
+    page = with_tables(PAGE, records)
+    assert with_tables(page, records) == page
+    assert (page.startswith("a\n"), page.endswith("\nz\n"), "old" in page) == (True, True, False)
+    sections = {n: page.split(f"<!-- {n} -->")[1].split(f"<!-- /{n} -->")[0] for n in TABLES}
+    (row,) = (line for line in sections["table 2"].splitlines() if line.startswith("| npt |"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[:3] == ["npt", "237.6", "123.0 [122.9, 123.1]"]
+    assert cells[3:7] == ["59.0", "41.0 [40.9, 41.1]", "4.0", "3.0"]
+    assert cells[7:] == ["-", "-", "-"]
+    assert "| npt | 1 | - | - | 199.0 [198.9, 199.1] | - | - |" in sections["seeds"]
+    assert "| vanilla | 4.0 | - | - | 555.0" in sections["table 5"]
+    assert "777" not in page
+    assert "250.0" not in page
+    with pytest.raises(InputError, match="without <!-- /table 1 -->"):
+        with_tables("<!-- table 1 -->", records)
+
+
+def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.json"
+    cost = Cost("npt", "paper", 1024, 6890, 6_054_941, 24.2, 812.4, 1700.0, 300.0, 900.0)
+    write_costs(path, [cost], "cpu")
+    text = "\n".join(costs_markdown(path))
+    assert "| npt | paper | 6890 | 6,054,941 | 24.2 | 812 | 1700 | 300 | 900 |" in text
+    for broken in ("", "[]", "{}", '{"costs": [{"victim": 1}], "environment": {}}'):
+        path.write_text(broken, encoding="utf-8")
+        with pytest.raises(InputError, match="not a file of costs"):
+            costs_markdown(path)

@@ -1,4 +1,4 @@
-"""Cost of SOR and of an FGM step as ratios to what they stand on; reported, never asserted.
+"""Cost of SOR, an FGM step and a training step as ratios to what they stand on; not asserted.
 
 Run by ``pytest tests/benchmarks --benchmark-only --benchmark-json=FILE``; the ratios are in
 ``extra_info`` of the file. Both sides are timed in turns, so that other load meets both.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import jaxtyping
 import pytest
@@ -16,13 +18,18 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from posebench.attacks import FGM, run_attack
-from posebench.benchmark.anny import load_task
+from posebench.benchmark.adversarial import Adversarial
+from posebench.benchmark.anny import load_task, training_meshes
+from posebench.benchmark.body import load_body
+from posebench.benchmark.pairs import Pairs, training_pairs
+from posebench.benchmark.recipe import DEFAULT_RECIPES, Recipe
+from posebench.benchmark.training import initial_network, make_optimisers, training_step
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.interfaces import Batch, Budget
 from posebench.objective import mse
 from posebench.rng import generator_for
-from posebench.victims import VICTIMS
+from posebench.victims import VICTIMS, PoseTransferNetwork
 
 ROUNDS = 9
 
@@ -112,3 +119,46 @@ def test_fgm_step_against_forward_and_input_gradient(
     record(
         benchmark, lambda: run_attack(attack, network, batch), base, "forward and input gradient"
     )
+
+
+@pytest.mark.parametrize("clean_share", [0.0, 0.5], ids=["all attacked", "half attacked"])
+@pytest.mark.parametrize("victim", ["npt-mp", "npt", "gct", "posemae"])
+def test_adversarial_step_against_clean_step(
+    benchmark: BenchmarkFixture, victim: str, clean_share: float
+) -> None:
+    """Default recipes at compact size, FGM 0.08 and SOR, in steps of eight: all that training does.
+
+    The arithmetic says 5/3 for all attacked: a forward and a gradient to the input on top of a
+    forward and both gradients.
+    """
+    torch.set_num_threads(1)
+    attacked = Adversarial("fgm", 0.08, clean_share=clean_share, sor=True, after=0.0)
+    meshes = training_meshes(load_body(1700))
+    steps = []
+    for adversarial in (attacked, None):
+        recipe = replace(DEFAULT_RECIPES[victim], adversarial=adversarial, matrix_rate=1e-6)
+        network = initial_network(recipe).train()
+        generator = generator_for(0)
+        steps.append(
+            partial(
+                eight_steps,
+                network,
+                make_optimisers(network, recipe),
+                recipe,
+                training_pairs(recipe, meshes, load_body(1700).faces, generator),
+                generator,
+            )
+        )
+    record(benchmark, steps[0], steps[1], "clean training steps")
+
+
+def eight_steps(
+    network: PoseTransferNetwork,
+    optimisers: list[torch.optim.Optimizer],
+    recipe: Recipe,
+    pairs: Iterator[Pairs],
+    generator: torch.Generator,
+) -> None:
+    """What the training loop does between two reports."""
+    for step in range(8):
+        training_step(network, optimisers, recipe, step, next(pairs), generator)
