@@ -263,7 +263,7 @@ def test_bad_recipes_name_what_is_wrong(text: str, part: str, tmp_path: Path) ->
 
 def test_missing_recipes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'table2'"):
-        read_recipes("table1")
+        read_recipes("tabel2")
     with pytest.raises(InputError, match="No such file"):
         read_recipes(str(tmp_path / "none.toml"))
 
