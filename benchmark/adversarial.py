@@ -50,9 +50,8 @@ class Adversarial:
             eps fills (0, eps] evenly from step to step.
         random_start: radius of a Gaussian start, as a share of the budget's.
         rate_share: peak learning rate, as a share of the clean part's.
-        after: share of all steps that is trained clean first; the paper has 1/2. With 2/3 the
-            clean part is the clean recipe and the adversarial part half as long (our choice: it
-            converges sooner).
+        after: share of all steps that is trained clean first; the paper has 1/2. None is the
+            victim's own, see ``posebench.benchmark.recipe``.
     """
 
     attack: str = "fgm"
@@ -63,7 +62,7 @@ class Adversarial:
     schedule: Schedule = "constant"
     random_start: float = 0.0
     rate_share: float = 1.0
-    after: float = 2 / 3
+    after: float | None = None
 
     def __post_init__(self) -> None:
         if self.attack not in ATTACKS:
@@ -71,8 +70,9 @@ class Adversarial:
         if self.schedule not in get_args(Schedule):
             raise unknown("eps schedule", self.schedule, get_args(Schedule))
         for name in ("clean_share", "random_start", "after"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be in 0..1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise InputError(f"{name} must be in 0..1, got {value}")
         if not (math.isfinite(self.rate_share) and self.rate_share > 0):
             raise InputError(f"rate_share must be a positive number, got {self.rate_share}")
         self.made(1.0)

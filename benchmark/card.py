@@ -9,7 +9,7 @@ from posebench.attacks import FGM, PGD
 from posebench.benchmark.anny import TASKS
 from posebench.benchmark.body import body_fingerprint
 from posebench.benchmark.harness import TRAINED_FACTOR, evaluate
-from posebench.benchmark.recipe import Recipe
+from posebench.benchmark.recipe import Recipe, flat_recipe
 from posebench.benchmark.training import Trained
 from posebench.interfaces import Attack, Budget
 from posebench.victims import SIZES, PoseTransferNetwork
@@ -162,13 +162,6 @@ def card_text(victim: str, card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's settings in one level, unset ones left out."""
-    inner = recipe.get("adversarial") or {}
-    flat = {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
-    return {key: value for key, value in flat.items() if value is not None}
 
 
 def overfitted(rows: list[dict[str, Any]]) -> bool:

@@ -45,14 +45,14 @@ class VictimSource:
     Attributes:
         size: registry key, such as "compact".
         training: "clean", "adversarial", "noise", "imported" or "given".
-        training_seed: of the run that made the weights, None where unknown.
+        recipe: of the run that made the weights, None where unknown.
         network: constructor arguments of a built-in network, None for others.
         weights_sha256: of the weights file, None for a victim that has none.
     """
 
     size: str | None = None
     training: str = "given"
-    training_seed: int | None = None
+    recipe: dict[str, Any] | None = None
     network: dict[str, Any] | None = None
     weights_sha256: str | None = None
 
@@ -129,7 +129,7 @@ def evaluate(
         "victim": bare.spec.name,
         "size": source.size,
         "training": source.training,
-        "training_seed": source.training_seed,
+        "recipe": source.recipe,
         "network": source.network,
         "weights_sha256": source.weights_sha256,
         "attack": None if attack is None else type(attack).__name__.lower(),

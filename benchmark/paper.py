@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record
 from posebench.errors import InputError
 from posebench.victims.weights import shipped_path, weights_fingerprint
@@ -44,21 +45,30 @@ def interval(summary: dict[str, Any]) -> str:
     return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
 
 
-def find(records: list[Record], network: dict[str, Any] | None = None, **wanted: Any) -> Any:
-    """The undefended record at compact size whose cell has these values; None if there is none.
+def shipped_plain(record: Record, seed: int = 0) -> bool:
+    """Of shipped compact weights with this training seed, and without a defence."""
+    cell = record["cell"]
+    return (
+        cell["weights_sha256"] in shipped_fingerprints()
+        and cell["size"] == "compact"
+        and cell["defense"] is None
+        and (cell["recipe"] or {}).get("seed") == seed
+    )
 
-    Without ``network`` the weights must be shipped ones, with it they must not.
-    """
+
+def unshipped_plain(record: Record) -> bool:
+    """Of compact weights that posebench trained but does not ship, and without a defence."""
+    cell = record["cell"]
+    shipped = cell["weights_sha256"] in shipped_fingerprints()
+    return bool(
+        not shipped and cell["recipe"] and cell["size"] == "compact" and cell["defense"] is None
+    )
+
+
+def find(records: list[Record], **wanted: Any) -> Any:
+    """The first record whose cell has these values; None if there is none."""
     for record in records:
-        cell = record["cell"]
-        shipped = cell["weights_sha256"] in shipped_fingerprints()
-        parts = cell["network"] or {}
-        if network is None:
-            fits = shipped and cell["training_seed"] == wanted.get("training_seed", 0)
-        else:
-            fits = not shipped and all(parts.get(k) == v for k, v in network.items())
-        fits = fits and cell["size"] == "compact" and cell["defense"] is None
-        if fits and all(cell[key] == value for key, value in wanted.items()):
+        if all(record["cell"][key] == value for key, value in wanted.items()):
             return record
     return None
 
@@ -72,6 +82,7 @@ def shipped_fingerprints() -> frozenset[str]:
 
 def table_1(records: list[Record]) -> list[str]:
     """Clean PMD on seen and unseen."""
+    records = [record for record in records if shipped_plain(record)]
     lines = [
         "| victim | seen: paper | measured | after adversarial training "
         "| unseen: paper | measured | after adversarial training |",
@@ -90,6 +101,7 @@ def table_1(records: list[Record]) -> list[str]:
 
 def table_2(records: list[Record]) -> list[str]:
     """FGM 0.08 on seen, without and with adversarial training; and PGD, which the paper lacks."""
+    records = [record for record in records if shipped_plain(record)]
     lines = [
         "| victim | without: paper | measured | with: paper | measured | times lower: paper | "
         "measured | PGD-20: without | with | times lower |",
@@ -130,15 +142,19 @@ def table_seeds(records: list[Record]) -> list[str]:
         "| FGM 0.08: clean training | adversarial | times lower |",
         "|---" * 7 + "|",
     ]
-    names = {(r["cell"]["victim"], r["cell"]["training_seed"]) for r in records}
-    several = {victim for victim, seed in names if seed}
-    for victim, seed in sorted((v, s) for v, s in names if v in several and s is not None):
+    by_seed: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        seed = (record["cell"]["recipe"] or {}).get("seed")
+        if isinstance(seed, int) and shipped_plain(record, seed):
+            by_seed.setdefault((record["cell"]["victim"], seed), []).append(record)
+    several = {victim for victim, seed in by_seed if seed}
+    for victim, seed in sorted(key for key in by_seed if key[0] in several):
         row, cells = [victim, str(seed)], {}
         for attack, eps in ((None, None), ("fgm", 0.08)):
             for training in ("clean", "adversarial"):
                 found = find(
-                    records, victim=victim, task="anny/seen", attack=attack, eps=eps,
-                    training=training, training_seed=seed,
+                    by_seed[victim, seed],
+                    task="anny/seen", attack=attack, eps=eps, training=training,
                 )  # fmt: skip
                 cells[str(attack), training] = found
                 row.append(interval(found["metrics"]["pmd"]) if found else "-")
@@ -152,14 +168,37 @@ def table_5(records: list[Record]) -> list[str]:
         "| 3D-PoseMAE | paper | measured: seen | unseen | FGM 0.08 |",
         "|---" * 5 + "|",
     ]
-    for part, network in PARTS.items():
+    records = [r for r in records if unshipped_plain(r) and r["cell"]["training"] == "clean"]
+    for part, parts in PARTS.items():
         row = [part, f"{TABLE_5[part]:.1f}" if part in TABLE_5 else "-"]
+        alike = [r for r in records if parts.items() <= (r["cell"]["network"] or {}).items()]
         for task, attack, eps in (
             ("anny/seen", None, None),
             ("anny/unseen", None, None),
             ("anny/seen", "fgm", 0.08),
         ):
-            found = find(records, network, victim="posemae", task=task, attack=attack, eps=eps)
+            found = find(alike, victim="posemae", task=task, attack=attack, eps=eps)
+            row.append(interval(found["metrics"]["pmd"]) if found else "-")
+        lines.append(f"| {' | '.join(row)} |")
+    return lines
+
+
+def table_options(records: list[Record]) -> list[str]:
+    """Adversarial training with other options; weights that are not shipped."""
+    lines = [
+        "| victim | options | clean PMD | FGM 0.02 | FGM 0.08 | PGD-20 0.08 |",
+        "|---" * 6 + "|",
+    ]
+    rows: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        cell = record["cell"]
+        if unshipped_plain(record) and cell["recipe"].get("adversarial"):
+            key = (cell["victim"], recipe_changes(cell["recipe"]))
+            rows.setdefault(key, []).append(record)
+    for (victim, changes), cells in sorted(rows.items()):
+        row = [victim, changes]
+        for attack, eps in ((None, None), ("fgm", 0.02), ("fgm", 0.08), ("pgd", 0.08)):
+            found = find(cells, task="anny/seen", attack=attack, eps=eps)
             row.append(interval(found["metrics"]["pmd"]) if found else "-")
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -170,6 +209,7 @@ TABLES: dict[str, Callable[[list[Record]], list[str]]] = {
     "table 2": table_2,
     "seeds": table_seeds,
     "table 5": table_5,
+    "options": table_options,
 }
 
 

@@ -23,7 +23,7 @@ from posebench.files import write_atomically
 SCHEMA = "posebench/record/1"
 KEYS = ("schema", "cell", "metrics", "flags", "cost", "environment", "source")
 CELL_KEYS = (
-    "task", "samples", "fingerprint", "vertices", "victim", "size", "training", "training_seed",
+    "task", "samples", "fingerprint", "vertices", "victim", "size", "training", "recipe",
     "network", "weights_sha256",
     "attack", "attack_settings", "eps", "eps_unit", "norm", "defense", "defense_settings",
     "access", "wrappers", "seed", "draws",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from posebench.benchmark.cost import costs_markdown
-from posebench.benchmark.paper import interval, with_tables
+from posebench.benchmark.paper import interval, shipped_fingerprints, shipped_plain, with_tables
+from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -18,7 +19,7 @@ from posebench.victims import VICTIMS
 HEADLINE_START, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
 
 COLUMNS = (
-    "task", "victim", "size", "training", "training_seed", "network",
+    "task", "victim", "size", "training", "recipe", "network",
     "attack", "eps", "eps_unit", "norm", "defense", "access", "samples", "vertices", "seed",
     "clean_pmd", "clean_pmd_low", "clean_pmd_high", "pmd", "pmd_low", "pmd_high",
     "pmd_median", "pmd_p95", "pmd_worst", "noise_pmd", "asr@tau", "asr_rel@2",
@@ -31,7 +32,8 @@ def csv_row(record: Record) -> dict[str, Any]:
     """One flat row; PMD in square metres, undefined values empty."""
     cell, metrics = record["cell"], record["metrics"]
     row: dict[str, Any] = {key: cell[key] for key in COLUMNS if key in cell}
-    row["network"] = json.dumps(cell["network"]) if cell["network"] else None
+    for key in ("recipe", "network"):
+        row[key] = json.dumps(cell[key]) if cell[key] else None
     for name in ("clean_pmd", "pmd"):
         row[name] = metrics[name]["mean"]
         row[f"{name}_low"], row[f"{name}_high"] = metrics[name]["ci95"]
@@ -114,8 +116,11 @@ def victim_label(cell: dict[str, Any]) -> str:
         usual = VICTIMS[name](settings["width"]).settings()
         odd = [f"{key} {value}" for key, value in settings.items() if usual.get(key) != value]
         name += f" ({', '.join(odd)})" if odd else ""
-    if cell["training_seed"]:
-        name += f", training seed {cell['training_seed']}"
+    recipe = cell["recipe"]
+    if recipe and cell["weights_sha256"] in shipped_fingerprints():
+        name += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
+    elif recipe and (changes := recipe_changes(recipe)):
+        name += f", {changes}"
     return name
 
 
@@ -142,7 +147,7 @@ def headline(records: list[Record]) -> str:
     for record in records:
         cell, metrics = record["cell"], record["metrics"]
         setting = (cell["task"], cell["attack"], cell["eps"], cell["eps_unit"], cell["norm"])
-        if setting == ("anny/seen", "fgm", 0.08, "rms", "l2") and cell["defense"] is None:
+        if setting == ("anny/seen", "fgm", 0.08, "rms", "l2") and shipped_plain(record):
             shown = [interval(metrics[name]) for name in ("clean_pmd", "pmd")]
             noise = interval(metrics["noise_pmd"]).partition(" ")[0]
             lines.append(

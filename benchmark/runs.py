@@ -115,17 +115,16 @@ def with_source(
 ) -> tuple[PoseTransferNetwork, VictimSource]:
     """A network and where its weights came from, as their card tells."""
     header = read_weights(path) if path.suffix == ".safetensors" else None
-    training, seed = "imported", None
+    training, recipe = "imported", None
     if header is not None:
         card = header.get("card")
         card = card if isinstance(card, dict) else {}
         training = str(card.get("training", "given"))
-        recipe = card.get("recipe")
-        seed = recipe.get("seed") if isinstance(recipe, dict) else None
+        recipe = card["recipe"] if isinstance(card.get("recipe"), dict) else None
     return network, VictimSource(
         size=size,
         training=training,
-        training_seed=seed,
+        recipe=recipe,
         network=network.settings(),
         weights_sha256=weights_fingerprint(path),
     )

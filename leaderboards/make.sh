@@ -1,40 +1,39 @@
 #!/usr/bin/env bash
-# Makes the records behind the tables from the shipped weights, then the tables.
-# Records that exist are made again.
-# Usage: leaderboards/make.sh [VICTIM...]     about 40 minutes on 2 CPU cores for all four
+# Makes the records behind the tables, then the tables. Records that exist are made again.
+# Usage: leaderboards/make.sh [WEIGHTS...]
+#   default: all shipped weights, about an hour on 2 CPU cores. Other weights: runs that
+#   `posebench train --recipe table5` or `--recipe options` left in runs/; the name of a file or
+#   of its folder starts with the victim's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=leaderboards/records
-run() { posebench run --batch-size 16 --out $out "$@" >/dev/null; }
-tables_1_and_2() { # the clean and attacked cells of one victim; more arguments choose weights
-  for task in seen unseen; do
-    run --samples 256 --attack none --task "anny/$task" "$@"
-  done
-  for task in unseen-bent wide; do
-    run --samples 64 --attack none --task "anny/$task" "$@"
-  done
-  for eps in 0.02 0.08; do
-    run --samples 256 --attack fgm --eps $eps "$@"
-    run --samples 32 --attack pgd --eps $eps "$@"
+run() { posebench run --batch-size 16 --out leaderboards/records "$@" >/dev/null; }
+
+make_records() { # of one weights file
+  local weights=$1 name victim
+  name=$(basename "$weights" .safetensors)
+  [ "$name" != weights ] || name=$(basename "$(dirname "$weights")")
+  case $name in
+    npt-mp-*) victim=npt-mp ;;
+    *) victim=${name%%-*} ;;
+  esac
+  local with=(--victim "$victim" --weights "$weights")
+  run "${with[@]}" --samples 256 --attack none --task anny/seen
+  run "${with[@]}" --samples 256 --attack none --task anny/unseen
+  run "${with[@]}" --samples 256 --attack fgm --eps 0.08
+  [ "$victim-${weights%%/*}" != posemae-runs ] || return 0 # all that Table 5 shows
+  run "${with[@]}" --samples 256 --attack fgm --eps 0.02
+  run "${with[@]}" --samples 32 --attack pgd --eps 0.08
+  case $weights in runs/* | *-seed*) return 0 ;; esac
+  run "${with[@]}" --samples 32 --attack pgd --eps 0.02
+  run "${with[@]}" --samples 64 --attack none --task anny/unseen-bent
+  run "${with[@]}" --samples 64 --attack none --task anny/wide
+  for access in oblivious adaptive; do
+    run "${with[@]}" --samples 256 --attack fgm --eps 0.08 --defense sor --access $access
   done
 }
-for victim in ${@:-npt-mp npt gct posemae}; do
-  tables_1_and_2 --victim "$victim"
-  for access in oblivious adaptive; do
-    run --samples 256 --attack fgm --eps 0.08 --defense sor --access $access --victim "$victim"
-  done
-  # Other training seeds, where their weights are shipped.
-  for weights in victims/weights/"$victim"-compact*-seed*.safetensors; do
-    [ -e "$weights" ] || continue
-    tables_1_and_2 --victim "$victim" --weights "$weights"
-  done
-done
-# Weights that are not shipped but made by `posebench train --recipe table5`.
-for weights in runs/posemae-{vanilla,masking,channel,spatial}/weights.safetensors; do
-  [ -e "$weights" ] || continue
-  for task in seen unseen; do
-    run --samples 256 --attack none --task "anny/$task" --victim posemae --weights "$weights"
-  done
-  run --samples 256 --attack fgm --eps 0.08 --victim posemae --weights "$weights"
+
+[ $# -gt 0 ] || set -- victims/weights/*-compact*.safetensors
+for weights; do
+  make_records "$weights"
 done
 posebench report

@@ -231,9 +231,19 @@ def test_cells_that_differ_in_seed_or_weights_alone_are_all_shown(tmp_path: Path
         assert f"{10 * (number + 1):.1f} [" in text
 
 
+SHIPPED: dict[str, Any] = {"size": "compact", "weights_sha256": "c", "recipe": {"seed": 0}}
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of SHIPPED count as made from weights that come with the library."""
+    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c"})
+
+
+@pytest.mark.usefixtures("shipped")
 def test_undefined_values_in_tables(tmp_path: Path) -> None:
-    write_record(tmp_path / "records", made(pmd=(math.nan, 1.0)))
-    write_record(tmp_path / "records", made(victim="gct"))
+    write_record(tmp_path / "records", made(pmd=(math.nan, 1.0), **SHIPPED))
+    write_record(tmp_path / "records", made(victim="gct", **SHIPPED))
     (tmp_path / "README.md").write_text(f"{HEADLINE_START}\n{HEADLINE_END}\n", encoding="utf-8")
     write_tables(tmp_path / "records", tmp_path / "boards")
     text = (tmp_path / "boards" / "results.md").read_text(encoding="utf-8")
@@ -248,6 +258,7 @@ def test_undefined_values_in_tables(tmp_path: Path) -> None:
     assert "| npt | clean | 10.0" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("shipped")
 def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "boards"
     readme = tmp_path / "README.md"
@@ -265,6 +276,8 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
         stream.write("edited\n")
     assert check_tables(folder, out) == ["results.md"]
     write_record(folder, made(victim="posemae"))
+    assert check_tables(folder, out) == ["results.csv", "results.md"]
+    write_record(folder, made(victim="posemae", **SHIPPED))
     assert check_tables(folder, out) == ["results.csv", "results.md", "README.md"]
 
 
@@ -364,16 +377,23 @@ PAGE = "a\n" + "\n".join(f"<!-- {n} -->\nold\n<!-- /{n} -->" for n in TABLES) + 
 
 def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c", "a", "s"})
-    usual = {"size": "compact", "victim": "npt", "training_seed": 0}
+    usual = {"size": "compact", "victim": "npt", "recipe": {"seed": 0}}
     parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
     ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": "other"}
     records = [
         made(pmd=(0.02, 0.03), weights_sha256="elsewhere", **usual),
         made(pmd=(0.0123,) * 2, weights_sha256="c", **usual),
         made(pmd=(0.0041,) * 2, weights_sha256="a", training="adversarial", **usual),
-        made(pmd=(0.0199,) * 2, weights_sha256="s", **{**usual, "training_seed": 1}),
+        made(pmd=(0.0199,) * 2, weights_sha256="s", **{**usual, "recipe": {"seed": 1}}),
         made(pmd=(0.0777,) * 2, weights_sha256="c", defense="sor", **usual),
         made(pmd=(0.0555,) * 2, **ablation),
+        made(
+            pmd=(0.0333,) * 2,
+            size="compact",
+            training="adversarial",
+            weights_sha256="o",
+            recipe={"victim": "npt", "seed": 0, "adversarial": {"sor": True}, "steps": 9},
+        ),
     ]
     page = with_tables(PAGE, records)
     assert with_tables(page, records) == page
@@ -386,6 +406,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
     assert cells[7:] == ["-", "-", "-"]
     assert "| npt | 1 | - | - | 199.0 [198.9, 199.1] | - | - |" in sections["seeds"]
     assert "| vanilla | 4.0 | - | - | 555.0" in sections["table 5"]
+    assert "| npt | steps 9, sor True | - | - | 333.0 [332.9, 333.1] | - |" in sections["options"]
     assert "777" not in page
     assert "250.0" not in page
     with pytest.raises(InputError, match="without <!-- /table 1 -->"):
