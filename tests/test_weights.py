@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posebench.attacks import FGM
 from posebench.benchmark.body import body_fingerprint
 from posebench.benchmark.harness import evaluate
+from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_victim, read_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
@@ -22,7 +24,7 @@ def test_all_four_victims_ship_compact_weights() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_clean_pmd_is_what_the_card_says(path: Path) -> None:
+def test_pmd_is_what_the_card_says(path: Path) -> None:
     header = read_weights(path)
     assert header is not None
     card, name = header["card"], header["victim"]
@@ -35,6 +37,10 @@ def test_clean_pmd_is_what_the_card_says(path: Path) -> None:
     np.testing.assert_allclose(record["metrics"]["pmd"]["per_sample"], expected, rtol=1e-3)
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert f"{card['splits']['anny/seen']['clean_pmd']['mean'] * 1e4:.2f} [" in text
+    if "attacked" in card:
+        attacked = evaluate(network, attack=FGM(Budget(0.08)), samples=PAIRS, vertices=1700)
+        expected = card["attacked"]["fgm 0.08"]["pmd"]["per_sample"][:PAIRS]
+        np.testing.assert_allclose(attacked["metrics"]["pmd"]["per_sample"], expected, rtol=1e-2)
     for split in card["splits"].values():
         beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
         assert split["under_trained"] is not beaten
