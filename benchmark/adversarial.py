@@ -49,9 +49,9 @@ class Adversarial:
         schedule: "constant"; "ramp", eps rises from 0 over the first half of the part; "spread",
             eps fills (0, eps] evenly from step to step.
         random_start: radius of a Gaussian start, as a share of the budget's.
-        rate_share: peak learning rate, as a share of the clean part's.
-        after: share of all steps that is trained clean first; the paper has 1/2. None is the
-            victim's own, see ``posebench.benchmark.recipe``.
+        rate_share: peak learning rate, as a share of the clean part's; None is the victim's own,
+            see ``posebench.benchmark.recipe``.
+        after: share of all steps that is trained clean first; the paper has 1/2. None as above.
     """
 
     attack: str = "fgm"
@@ -61,7 +61,7 @@ class Adversarial:
     sor: bool = False
     schedule: Schedule = "constant"
     random_start: float = 0.0
-    rate_share: float = 1.0
+    rate_share: float | None = None
     after: float | None = None
 
     def __post_init__(self) -> None:
@@ -73,7 +73,8 @@ class Adversarial:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name} must be in 0..1, got {value}")
-        if not (math.isfinite(self.rate_share) and self.rate_share > 0):
+        share = self.rate_share
+        if share is not None and not (math.isfinite(share) and share > 0):
             raise InputError(f"rate_share must be a positive number, got {self.rate_share}")
         self.made(1.0)
 

@@ -138,7 +138,7 @@ def test_bad_settings_are_refused(changes: dict[str, Any], part: str) -> None:
 
 def test_starting_from_clean_weights_is_the_second_part_of_a_whole_run(tmp_path: Path) -> None:
     clean = tiny("npt", steps=4)
-    whole = tiny("npt", steps=6, adversarial=Adversarial(sor=True))
+    whole = tiny("npt", steps=6, adversarial=Adversarial(sor=True, after=2 / 3))
     start = train(clean, tmp_path / "clean").network
     second = train(replace(whole, start="of clean"), tmp_path / "second", start=start)
     assert second.curve[0][0] == 5
