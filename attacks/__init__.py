@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from posebench.attacks.apgd import APGD
+from posebench.attacks.cw import CW
 from posebench.attacks.enforce import run_attack
+from posebench.attacks.ensemble import PTEnsemble
 from posebench.attacks.fgm import FGM
 from posebench.attacks.gradient import pose_gradient, project, steepest
 from posebench.attacks.iterative import IFGM, MIFGM, PGD
 from posebench.attacks.noise import Noise
+from posebench.attacks.query import Query
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget
 from posebench.registry import Registry
@@ -20,6 +24,10 @@ ATTACKS.register("noise", Noise)
 ATTACKS.register("ifgm", IFGM)
 ATTACKS.register("mifgm", MIFGM)
 ATTACKS.register("pgd", PGD)
+ATTACKS.register("apgd", APGD)
+ATTACKS.register("cw", CW)
+ATTACKS.register("query", Query)
+ATTACKS.register("pt-ensemble", PTEnsemble)
 
 
 def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Attack:
@@ -37,13 +45,26 @@ def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Att
         raise InputError(f"attack {name!r} takes no iterations") from error
 
 
+def attack_name(attack: Attack) -> str:
+    """The registry's name of an attack; that of its class for one that is not registered."""
+    for name, make in ATTACKS.items():
+        if make is type(attack):
+            return name
+    return type(attack).__name__.lower()
+
+
 __all__ = [
+    "APGD",
     "ATTACKS",
+    "CW",
     "FGM",
     "IFGM",
     "MIFGM",
     "PGD",
     "Noise",
+    "PTEnsemble",
+    "Query",
+    "attack_name",
     "make_attack",
     "pose_gradient",
     "project",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from posebench.attacks import FGM, PGD
+from posebench.attacks import FGM, PGD, attack_name
 from posebench.benchmark.anny import TASKS
 from posebench.benchmark.body import body_fingerprint
 from posebench.benchmark.harness import TRAINED_FACTOR, evaluate
@@ -107,7 +107,7 @@ def attacked_pmd(
             device=device,
             progress=lambda done: bar.advance(job, done),
         )
-        name = f"{type(attack).__name__.lower()} {attack.budget.eps:g}"
+        name = f"{attack_name(attack)} {attack.budget.eps:g}"
         found[name] = {"settings": repr(attack), "pmd": record["metrics"]["pmd"]}
     return found
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.attacks import Noise, run_attack
+from posebench.attacks import Noise, attack_name, run_attack
 from posebench.attacks.gradient import frozen
 from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.metrics import (
@@ -132,7 +132,7 @@ def evaluate(
         "recipe": source.recipe,
         "network": source.network,
         "weights_sha256": source.weights_sha256,
-        "attack": None if attack is None else type(attack).__name__.lower(),
+        "attack": None if attack is None else attack_name(attack),
         "attack_settings": None if attack is None else repr(attack),
         "eps": None if attack is None else attack.budget.eps,
         "eps_unit": None if attack is None else attack.budget.unit,

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from posebench import objective
 from posebench.cloud import Clouds
-from posebench.geometry import centred, edge_lengths
+from posebench.geometry import edge_lengths
 from posebench.interfaces import Batch
-from posebench.objective import mse
 from posebench.shapes import Float, Int
 
 TAU = 1e-3
@@ -33,12 +33,12 @@ RELATIVE_FLOOR = 1e-4
 
 def pmd(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     """Point-wise Mesh Euclidean Distance as the released code computes it, square metres."""
-    return mse(centred(output), centred(batch.target))
+    return objective.pmd(output, batch.target)
 
 
 def pmd_uncentred(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     """PMD without re-centring: also counts where the body was put."""
-    return mse(output, batch.target)
+    return objective.mse(output, batch.target)
 
 
 def msvd(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:

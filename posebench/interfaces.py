@@ -55,6 +55,16 @@ class Batch:
             self.sample_ids.to(device),
         )
 
+    def select(self, index: slice | Tensor) -> Batch:
+        """Pick pairs along the batch axis."""
+        return Batch(
+            self.pose.select(index),
+            self.identity.select(index),
+            self.target.select(index),
+            self.faces[index],
+            self.sample_ids[index],
+        )
+
     def with_pose(self, pose: Clouds) -> Batch:
         """The same batch with another pose source."""
         return Batch(pose, self.identity, self.target, self.faces, self.sample_ids)

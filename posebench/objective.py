@@ -2,7 +2,7 @@
 
 The paper (Eq. 5) minimises 1 / M with M the mean squared coordinate error. Its gradient is
 -grad M / M^2, so every attack that normalises the gradient per sample walks along grad M, and
-the three objectives below differ for un-normalised attacks alone. We maximise, so the paper's
+the first three objectives below differ for un-normalised attacks alone. We maximise, so the paper's
 loss is negated. ``mse`` is the default: it stays finite with a finite gradient at a perfect
 fit, where 1 / M does not.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from posebench.cloud import Clouds
+from posebench.geometry import centred
 from posebench.shapes import Float
 
 Objective = Callable[[Clouds, Clouds], Tensor]
@@ -41,4 +42,9 @@ def log_mse(output: Clouds, target: Clouds) -> Float[Tensor, "b"]:
     return torch.log(mse(output, target) + FLOOR)
 
 
-OBJECTIVES: dict[str, Objective] = {"mse": mse, "pt": pt, "log_mse": log_mse}
+def pmd(output: Clouds, target: Clouds) -> Float[Tensor, "b"]:
+    """The metric itself: mean squared error after each is centred by its bounding box."""
+    return mse(centred(output), centred(target))
+
+
+OBJECTIVES: dict[str, Objective] = {"mse": mse, "pt": pt, "log_mse": log_mse, "pmd": pmd}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast, get_args
 
 import jaxtyping
@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from posebench.attacks import (
     ATTACKS,
@@ -21,6 +21,7 @@ from posebench.attacks import (
     IFGM,
     PGD,
     Noise,
+    attack_name,
     pose_gradient,
     project,
     run_attack,
@@ -29,87 +30,25 @@ from posebench.attacks import (
 from posebench.benchmark.metrics import perturbation_norms, pmd
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Norm, Unit, Victim, VictimSpec
+from posebench.interfaces import Attack, Batch, Budget, Norm, Unit
 from posebench.objective import OBJECTIVES, mse
 from posebench.rng import generator_for
-from posebench.victims import VICTIMS, EqualPoints, PoseTransferNetwork, import_released
+from posebench.victims import EqualPoints, PoseTransferNetwork, import_released
 from tests.parity_rule import reference, released_state
-
-SPEC = VictimSpec(
-    name="toy", title="Toy", paper="none", stochastic=False, point_counts="free", masks=True
+from tests.toys import (
+    NORM_KEYS,
+    QUICK,
+    Answer,
+    Cheat,
+    Counting,
+    Toy,
+    affine,
+    random_batch,
+    random_points,
+    small,
 )
+
 RELEASED = {"npt": ("npt_w32", "npt"), "gct": ("cgp_w32", "cgp"), "npt-mp": ("nptmp_w32", "nptmp")}
-NORM_KEYS: dict[Norm, str] = {"l2": "l2", "linf": "linf", "l2_vertex": "l2_vertex"}
-Answer = Callable[[Clouds, Clouds], Clouds]
-
-
-@dataclass(frozen=True)
-class Toy:
-    """A victim from a function."""
-
-    answer: Answer
-    spec: VictimSpec = SPEC
-
-    def __call__(
-        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
-    ) -> Clouds:
-        return self.answer(pose, identity)
-
-
-@dataclass(frozen=True)
-class Cheat:
-    """An attack that returns what a function makes of the clean pose."""
-
-    budget: Budget
-    move: Callable[[Clouds], Clouds]
-
-    def __call__(
-        self, victim: Victim, batch: Batch, *, generator: Generator | None = None
-    ) -> AttackResult:
-        return AttackResult(self.move(batch.pose), torch.zeros(len(batch)), 0, 0)
-
-
-def random_points(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return 0.3 * torch.randn(*shape, 3, generator=generator_for(seed, "points")).to(dtype)
-
-
-def random_batch(
-    counts: tuple[int, ...] = (20, 13),
-    width: int = 20,
-    *,
-    points: int = 20,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-) -> Batch:
-    """Poses padded to ``width``; identity and target full, of ``points`` points."""
-    size = len(counts)
-    mask = torch.arange(width) < torch.tensor(counts)[:, None]
-    raw = random_points(size, width, seed=seed, dtype=dtype)
-    return Batch(
-        pose=Clouds.dense(raw) if bool(mask.all()) else Clouds.padded(raw, mask),
-        identity=Clouds.dense(random_points(size, points, seed=seed + 1, dtype=dtype)),
-        target=Clouds.dense(random_points(size, points, seed=seed + 2, dtype=dtype)),
-        faces=torch.zeros(size, 1, 3, dtype=torch.int64),
-        sample_ids=torch.arange(size) + 7,
-    )
-
-
-def affine(matrix: Tensor, offset: Tensor) -> Toy:
-    """output = matrix @ flattened pose + offset, the same for every sample."""
-
-    def answer(pose: Clouds, identity: Clouds) -> Clouds:
-        return identity.replace((pose.points.flatten(1) @ matrix.T + offset).unflatten(1, (-1, 3)))
-
-    return Toy(answer)
-
-
-def small(name: str) -> PoseTransferNetwork:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)  # noqa: TID251
-        network = VICTIMS[name](16)
-        for parameter in network.parameters():
-            nn.init.normal_(parameter, 0, 0.4)
-    return network.double().eval()
 
 
 def released_case(name: str) -> tuple[PoseTransferNetwork, Batch]:
@@ -129,7 +68,7 @@ def released_case(name: str) -> tuple[PoseTransferNetwork, Batch]:
     )
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", ["mse", "pt", "log_mse"])
 @pytest.mark.parametrize("name", RELEASED)
 def test_fgm_equals_released_fgm(name: str, objective: str) -> None:
     network, batch = released_case(name)
@@ -307,14 +246,14 @@ def test_projection_is_the_nearest_point_of_the_ball(seed: int, norm: Norm) -> N
 
 
 @pytest.mark.parametrize("norm", get_args(Norm))
-@pytest.mark.parametrize("attack", [*ATTACKS, "cheat"])
+@pytest.mark.parametrize("attack", [*QUICK, "cheat"])
 def test_zero_budget_returns_the_clean_bits(attack: str, norm: Norm) -> None:
     budget = Budget(0.0, norm)
     batch = random_batch(dtype=torch.float32)
     batch.pose.points[0, 0] = -0.0
     moves = {
         "cheat": Cheat(budget, lambda pose: pose.replace(pose.points + 1)),
-        **{name: make(budget) for name, make in ATTACKS.items()},
+        **{name: make(budget) for name, make in QUICK.items()},
     }
     victim = affine(random_points(60, 20).reshape(60, 60).float(), torch.zeros(60))
     result = run_attack(moves[attack], victim, batch)
@@ -385,7 +324,7 @@ def test_victim_is_restored_even_if_it_fails() -> None:
     assert all(p.requires_grad for p in network.parameters())
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", ["mse", "pt", "log_mse"])  # pmd does not see shifts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_perfect_fit_and_nearly_perfect_fit_stay_finite(dtype: torch.dtype, objective: str) -> None:
     batch = random_batch((20, 20), dtype=dtype)
@@ -425,14 +364,14 @@ def test_victim_with_parameters_of_its_own_that_ignores_the_pose_is_refused() ->
     assert weight.grad is None
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", QUICK)
 @pytest.mark.parametrize("norm", get_args(Norm))
 def test_result_of_a_sample_does_not_depend_on_its_batch_or_padding(
     attack: str, norm: Norm
 ) -> None:
     network = small("npt-mp")
     batch = random_batch()
-    run = ATTACKS[attack](Budget(0.05, norm))
+    run = QUICK[attack](Budget(0.05, norm))
     together = run_attack(run, network, batch, generator=generator_for(3)).pose.points
     for i, count in enumerate((20, 13)):
         one = slice(i, i + 1)
@@ -509,25 +448,7 @@ def test_registry_suggests_names_and_attacks_rebuild_from_their_repr() -> None:
     for name, make in ATTACKS.items():
         attack = make(Budget(0.08, "l2", "release"))
         assert eval(repr(attack), {type(attack).__name__: type(attack), "Budget": Budget}) == attack
-        assert type(attack).__name__.lower() == name
-
-
-@dataclass
-class Counting:
-    """A victim that counts its calls and remembers every pose it was shown."""
-
-    inner: Victim
-    seen: list[Tensor]
-
-    @property
-    def spec(self) -> VictimSpec:
-        return self.inner.spec
-
-    def __call__(
-        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
-    ) -> Clouds:
-        self.seen.append(pose.points.detach().clone())
-        return self.inner(pose, identity, generator=generator)
+        assert attack_name(attack) == name
 
 
 @pytest.mark.parametrize("norm", get_args(Norm))
