@@ -57,8 +57,17 @@ def run(
         str, typer.Option(help="Defence in front of the victim, or 'none'.")
     ] = "none",
     access: Annotated[
-        str, typer.Option(help="What the attack sees: oblivious (bare victim) or adaptive.")
+        str,
+        typer.Option(
+            help="What the attack sees: oblivious (the bare victim), adaptive (with its defence), "
+            "straight-through (the defence's gradient taken as the identity's), transfer "
+            "(a surrogate)."
+        ),
     ] = "oblivious",
+    surrogate: Annotated[
+        str | None,
+        typer.Option(help="Victim whose shipped clean weights a transfer attack is made on."),
+    ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
     samples: Annotated[int, typer.Option(help="Test pairs.")] = 32,
     batch_size: Annotated[int, typer.Option(help="Pairs at once; does not change results.")] = 8,
@@ -84,6 +93,7 @@ def run(
         norm=norm,
         defense=defense,
         access=access,
+        surrogate=surrogate,
         task=task,
         samples=samples,
         batch_size=batch_size,

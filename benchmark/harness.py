@@ -29,7 +29,7 @@ from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended, EqualPoints
 
-Access = Literal["oblivious", "adaptive"]
+Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
 
 NOISE_DRAWS = 3
 """Random perturbations of the attack's own budget that ``gain_over_noise`` takes the worst of."""
@@ -64,6 +64,7 @@ def evaluate(
     defense: Defense | None = None,
     task: str = "anny/seen",
     access: str = "oblivious",
+    surrogate: Victim | None = None,
     samples: int = 32,
     vertices: int = 1700,
     batch_size: int = 8,
@@ -75,20 +76,20 @@ def evaluate(
     """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
 
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
-    the attack sees: "oblivious" attacks the bare victim, "adaptive" the victim with its defence.
-    Results do not depend on ``batch_size``. ``progress`` is called with each batch's length.
+    the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
+    "straight-through" the same with the defence's gradient taken as the identity's, "transfer"
+    the ``surrogate`` alone. Results do not depend on ``batch_size``. ``progress`` is called with
+    each batch's length.
 
     Raises:
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
     """
-    if access not in get_args(Access):
-        raise unknown("access", access, get_args(Access))
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
     bare = victim
     victim = bare if defense is None else Defended(bare, defense)
-    attacked_victim = victim if access == "adaptive" else bare
+    attacked_victim = seen_by_attack(bare, defense, access, surrogate)
     rows: dict[str, list[Tensor]] = {}
     cost = {"forwards": 0, "backwards": 0}
 
@@ -139,13 +140,34 @@ def evaluate(
         "norm": None if attack is None else attack.budget.norm,
         "defense": None if defense is None else type(defense).__name__.lower(),
         "defense_settings": None if defense is None else repr(defense),
-        "access": access,
+        "access": access if surrogate is None else f"{access} from {surrogate.spec.name}",
         "wrappers": wrappers(victim),
         "seed": seed,
         "draws": 1,
     }
     metrics = aggregate(values, attacked=attack is not None)
     return make_record(cell, metrics, flags_of(metrics), cost, environment(device))
+
+
+def seen_by_attack(
+    victim: Victim, defense: Defense | None, access: str, surrogate: Victim | None
+) -> Victim:
+    """The victim whose gradients and outputs an attack with this access gets.
+
+    Raises:
+        InputError: unknown access, or one that lacks its surrogate or defence.
+    """
+    if access not in get_args(Access):
+        raise unknown("access", access, get_args(Access))
+    if (access == "transfer") != (surrogate is not None):
+        raise InputError("access 'transfer' and a surrogate go together: give both or neither")
+    if surrogate is not None:
+        return surrogate
+    if access == "straight-through" and defense is None:
+        raise InputError("access 'straight-through' needs a defence")
+    if access == "oblivious" or defense is None:
+        return victim
+    return Defended(victim, defense, straight_through=access == "straight-through")
 
 
 def predict(victim: Victim, batch: Batch, seed: int) -> Clouds:

@@ -11,7 +11,7 @@ import torch
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.anny import TASKS
-from posebench.benchmark.harness import VictimSource, evaluate
+from posebench.benchmark.harness import VictimSource, evaluate, seen_by_attack
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -38,6 +38,7 @@ class RunSettings:
     norm: str
     defense: str
     access: str
+    surrogate: str | None
     task: str
     samples: int
     batch_size: int
@@ -71,7 +72,11 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         attack = make_attack(settings.attack, budget, settings.iterations)
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
     device = resolve_device(settings.device)
+    surrogate = None
+    if settings.surrogate is not None:
+        surrogate = load_victim(settings.surrogate, size=settings.size)[0].to(device)
     networks = sources(settings)
+    seen_by_attack(networks[0][0], defense, settings.access, surrogate)  # refuses bad access
     check_writable(settings.out)
     results = []
     for network, source in networks:
@@ -84,6 +89,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
             defense=defense,
             task=settings.task,
             access=settings.access,
+            surrogate=surrogate,
             samples=settings.samples,
             vertices=SIZES[settings.size].vertices,
             batch_size=settings.batch_size,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator
 
-from posebench.attacks import FGM
+from posebench.attacks import FGM, run_attack
+from posebench.benchmark.anny import load_task
 from posebench.benchmark.harness import evaluate
+from posebench.benchmark.metrics import pmd
 from posebench.benchmark.training import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
 from posebench.interfaces import Budget, VictimSpec
+from posebench.objective import mse
+from posebench.victims import Defended
 
 SPEC = VictimSpec("toy", "Toy", "none", stochastic=False, point_counts="free", masks=True)
 
@@ -42,7 +47,7 @@ def test_train_mode_does_not_leak_into_numbers_and_is_restored() -> None:
     assert network.training
 
 
-@pytest.mark.parametrize("access", ["oblivious", "adaptive"])
+@pytest.mark.parametrize("access", ["oblivious", "adaptive", "straight-through"])
 def test_results_do_not_depend_on_batch_size(access: str) -> None:
     network = initial_network(Recipe("npt", size="tiny"))
     one, three = (
@@ -99,3 +104,48 @@ def test_sor_share_is_recorded_and_adaptive_differs_from_oblivious() -> None:
         assert record["cell"]["wrappers"][0] == "Defended"
         shares.append(record["metrics"]["pmd"]["per_sample"])
     assert shares[0] != shares[1]
+
+
+def test_straight_through_has_the_output_of_the_defence_and_the_gradient_of_the_bare_victim() -> (
+    None
+):
+    batch = load_task("anny/seen", samples=2, vertices=800).batch(torch.arange(2))
+    network = initial_network(Recipe("npt-mp", size="tiny")).eval()
+    kept, through = Defended(network, SOR()), Defended(network, SOR(), straight_through=True)
+    points = batch.pose.points.clone().requires_grad_(True)
+    output = through(batch.pose.replace(points), batch.identity)
+    torch.testing.assert_close(output.points, kept(batch.pose, batch.identity).points)
+    (actual,) = torch.autograd.grad(mse(output, batch.target).sum(), points)
+    # The chain rule by hand: d loss / d output at the defended output, through the bare victim.
+    slope = 2 * (output.points - batch.target.points).detach() / (3 * 800)
+    bare = network(batch.pose.replace(points), batch.identity).points
+    (expected,) = torch.autograd.grad((bare * slope).sum(), points)
+    torch.testing.assert_close(actual, expected)
+    removed = ~SOR()(batch.pose).mask
+    assert bool(actual[removed].abs().sum() > 0), "removed points get a gradient too"
+
+
+def test_transfer_evaluates_what_was_made_on_the_surrogate() -> None:
+    victim, surrogate = (initial_network(Recipe(v, size="tiny")).eval() for v in ("npt", "npt-mp"))
+    budget = Budget(0.05)
+    record = evaluate(
+        victim, attack=FGM(budget), access="transfer", surrogate=surrogate, samples=2, vertices=800
+    )
+    assert record["cell"]["access"] == "transfer from npt-mp"
+    batch = load_task("anny/seen", samples=2, vertices=800).batch(torch.arange(2))
+    pose = run_attack(FGM(budget), surrogate, batch).pose
+    expected = pmd(victim(pose, batch.identity), batch)
+    np.testing.assert_allclose(record["metrics"]["pmd"]["per_sample"], expected.detach(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"access": "transfer"}, "go together"),
+        ({"surrogate": Toy(lambda pose, identity: identity)}, "go together"),
+        ({"access": "straight-through"}, "needs a defence"),
+    ],
+)
+def test_access_that_lacks_something_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        evaluate(Toy(lambda pose, identity: pose), samples=1, vertices=800, **changes)

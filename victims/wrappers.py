@@ -45,10 +45,16 @@ class EqualPoints:
 
 @dataclass(frozen=True)
 class Defended:
-    """A victim behind a defence, itself a victim; gradients flow through the kept points."""
+    """A victim behind a defence, itself a victim.
+
+    Gradients flow through the kept points, which is exact almost everywhere but gives removed
+    points none. With ``straight_through`` they are the bare victim's, as if the defence were the
+    identity (BPDA, Athalye et al., arXiv 1802.00420), at one more forward; the output is the same.
+    """
 
     victim: Victim
     defense: Defense
+    straight_through: bool = False
 
     @property
     def spec(self) -> VictimSpec:
@@ -65,4 +71,8 @@ class Defended:
             spec.point_counts == "free" or cleaned.points.shape[1] == identity.points.shape[1]
         )
         victim = self.victim if fits else EqualPoints(self.victim)
-        return victim(cleaned, identity, generator=generator)
+        output = victim(cleaned, identity, generator=generator)
+        if not (self.straight_through and pose.points.requires_grad):
+            return output
+        bare = self.victim(pose, identity, generator=generator).points
+        return output.replace(bare + (output.points - bare).detach())
