@@ -10,7 +10,7 @@ from posebench.attacks.cw import CW
 from posebench.attacks.enforce import run_attack
 from posebench.attacks.ensemble import PTEnsemble
 from posebench.attacks.fgm import FGM
-from posebench.attacks.gradient import pose_gradient, project, steepest
+from posebench.attacks.gradient import EOT, pose_gradient, project, steepest
 from posebench.attacks.iterative import IFGM, MIFGM, PGD
 from posebench.attacks.noise import Noise
 from posebench.attacks.query import Query
@@ -57,6 +57,7 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "CW",
+    "EOT",
     "FGM",
     "IFGM",
     "MIFGM",

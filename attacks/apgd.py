@@ -15,20 +15,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from posebench.attacks.gradient import (
-    frozen,
+    check_counts,
     pose_gradient,
+    pose_values,
     project,
     random_direction,
     steepest,
 )
 from posebench.attacks.iterative import better
 from posebench.cloud import Clouds
-from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
@@ -58,9 +59,7 @@ class APGD:
     objective: str = "pmd"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "restarts"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "iterations", "restarts")
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
@@ -85,11 +84,13 @@ class APGD:
         self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
     ) -> tuple[Clouds, Float[Tensor, "b"]]:
         """The best point of one run and its objective."""
-        clean, objective = batch.pose.detach(), OBJECTIVES[self.objective]
+        clean = batch.pose.detach()
+        asked: dict[str, Any] = {
+            "objective": OBJECTIVES[self.objective],
+            "generator": generator,
+        }
         pose = last = best = start
-        values, gradient = pose_gradient(
-            victim, batch, pose, objective=objective, generator=generator
-        )
+        values, gradient = pose_gradient(victim, batch, pose, **asked)
         best_values, best_gradient = values, gradient
         eta = torch.full_like(values, 2.0)  # in radii
         climbed = torch.zeros_like(values)
@@ -105,9 +106,7 @@ class APGD:
             last, pose, before = pose, aimed, values
             if iteration == self.iterations:
                 break
-            values, gradient = pose_gradient(
-                victim, batch, pose, objective=objective, generator=generator
-            )
+            values, gradient = pose_gradient(victim, batch, pose, **asked)
             improved = ~(values <= best_values)
             best_gradient = torch.where(improved[:, None, None], gradient, best_gradient)
             best, best_values = better(best, best_values, pose, values)
@@ -124,9 +123,8 @@ class APGD:
             last = last.replace(torch.where(back, best.points, last.points))
             gradient = torch.where(back, best_gradient, gradient)
             values = torch.where(stalled, best_values, values)
-        with torch.no_grad(), frozen(victim):
-            output = victim(pose, batch.identity, generator=generator)
-        return better(best, best_values, pose, objective(output, batch.target))
+        values = pose_values(victim, batch, pose, **asked)
+        return better(best, best_values, pose, values)
 
 
 def checkpoints(iterations: int) -> frozenset[int]:

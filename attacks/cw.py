@@ -26,7 +26,7 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import frozen, project, random_direction, steepest
+from posebench.attacks.gradient import check_counts, frozen, project, random_direction, steepest
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
@@ -65,9 +65,7 @@ class CW:
     term: Term = "hinge"
 
     def __post_init__(self) -> None:
-        for name in ("searches", "iterations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "searches", "iterations")
         for name in ("tau", "rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")

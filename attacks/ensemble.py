@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Generator
 
 from posebench.attacks.apgd import APGD
 from posebench.attacks.cw import CW
-from posebench.attacks.gradient import frozen, project
+from posebench.attacks.gradient import pose_values, project
 from posebench.attacks.iterative import better
 from posebench.attacks.query import Query
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
@@ -47,8 +46,7 @@ class PTEnsemble:
         for attack in self.members:
             result = attack(victim, batch, generator=generator)
             pose = project(result.pose.detach(), batch.pose, self.budget)
-            with torch.no_grad(), frozen(victim):
-                found = pmd(victim(pose, batch.identity, generator=generator), batch.target)
+            found = pose_values(victim, batch, pose, objective=pmd, generator=generator)
             best, values = better(best, values, pose, found)
             forwards, backwards = forwards + result.forwards + 1, backwards + result.backwards
         return AttackResult(best, values, forwards, backwards)

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget, Victim
+from posebench.interfaces import Batch, Budget, Victim, VictimSpec
 from posebench.objective import Objective, mse
 from posebench.rng import sample_generators
 from posebench.shapes import Float, Int
+
+
+@dataclass(frozen=True)
+class EOT:
+    """A stochastic victim whose loss attacks average over ``draws`` calls.
+
+    Expectation over transformations (Athalye et al., arXiv 1707.07397). A call is one draw.
+    """
+
+    victim: Victim
+    draws: int = 8
+
+    @property
+    def spec(self) -> VictimSpec:
+        return self.victim.spec
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        return self.victim(pose, identity, generator=generator)
 
 
 @contextmanager
@@ -53,13 +74,22 @@ def pose_gradient(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b n 3"]]:
     """Objective per sample and its gradient to the pose's points, padding zero.
 
-    One forward and one backward. Samples do not mix: the objectives are summed. Whether the
+    One forward and one backward; of a victim behind ``EOT``, means over its draws
+    (of the **loss**: the mean of outputs has a smaller error than outputs have on the mean).
+    Samples do not mix: the objectives are summed. Whether the
     gradient is finite is not asked here, which would make training wait for the device:
     ``steepest`` passes NaN on and ``run_attack`` refuses it.
 
     Raises:
         InputError: if the output does not depend on the pose.
     """
+    if isinstance(victim, EOT):
+        found = [
+            pose_gradient(victim.victim, batch, pose, objective=objective, generator=generator)
+            for _ in range(victim.draws)
+        ]
+        means = (torch.stack(parts).mean(dim=0) for parts in zip(*found, strict=True))
+        return next(means), next(means)
     points = pose.points.detach().requires_grad_(True)
     with frozen(victim), torch.enable_grad():
         output = victim(pose.replace(points), batch.identity, generator=generator)
@@ -73,6 +103,31 @@ def pose_gradient(
     if gradient is None:
         raise InputError(f"the output of victim {victim.spec.name!r} does not depend on the pose")
     return values.detach(), gradient * pose.mask[..., None]
+
+
+def pose_values(
+    victim: Victim,
+    batch: Batch,
+    pose: Clouds,
+    *,
+    objective: Objective = mse,
+    generator: Generator | None = None,
+) -> Float[Tensor, "b"]:
+    """Objective per sample, (B,), without its gradient; a mean over draws behind ``EOT``."""
+    draws = victim.draws if isinstance(victim, EOT) else 1
+    with torch.no_grad(), frozen(victim):
+        found = [
+            objective(victim(pose, batch.identity, generator=generator), batch.target)
+            for _ in range(draws)
+        ]
+    return torch.stack(found).mean(dim=0)
+
+
+def check_counts(attack: object, *names: str) -> None:
+    """Raise InputError for an attack's setting that is not at least 1."""
+    for name in names:
+        if getattr(attack, name) < 1:
+            raise InputError(f"{name} must be at least 1, got {getattr(attack, name)}")
 
 
 def steepest(

@@ -24,8 +24,9 @@ import torch
 from torch import Generator, Tensor
 
 from posebench.attacks.gradient import (
-    frozen,
+    check_counts,
     pose_gradient,
+    pose_values,
     project,
     random_direction,
     steepest,
@@ -60,9 +61,7 @@ class PGD:
     objective: str = "mse"
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "restarts"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_counts(self, "iterations", "restarts")
         for name, most in (("travel", math.inf), ("start", 1.0), ("momentum", math.inf)):
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"{name} must be in 0..{most:g}, got {getattr(self, name)}")
@@ -91,9 +90,13 @@ class PGD:
                 velocity = self.momentum * velocity + gradient / size.clamp_min(tiny)
                 step = steepest(velocity, self.budget, clean.mask) * self.travel / self.iterations
                 pose = project(pose.replace(pose.points + step), clean, self.budget)
-            with torch.no_grad(), frozen(victim):
-                output = victim(pose, batch.identity, generator=generator)
-                values = OBJECTIVES[self.objective](output, batch.target)
+            values = pose_values(
+                victim,
+                batch,
+                pose,
+                objective=OBJECTIVES[self.objective],
+                generator=generator,
+            )
             best, best_values = better(best, best_values, pose, values)
         runs = self.restarts
         return AttackResult(best, best_values, runs * (self.iterations + 1), runs * self.iterations)

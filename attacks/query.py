@@ -21,10 +21,15 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import frozen, project, random_direction, steepest
+from posebench.attacks.gradient import (
+    check_counts,
+    pose_values,
+    project,
+    random_direction,
+    steepest,
+)
 from posebench.attacks.iterative import better
 from posebench.cloud import Clouds
-from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 from posebench.registry import unknown
@@ -58,8 +63,7 @@ class Query:
     objective: str = "pmd"
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise InputError(f"iterations must be at least 1, got {self.iterations}")
+        check_counts(self, "iterations")
         if self.method not in get_args(Method):
             raise unknown("query method", self.method, get_args(Method))
 
@@ -71,9 +75,8 @@ class Query:
         def value(pose: Clouds) -> Tensor:
             nonlocal asked
             asked += 1
-            with torch.no_grad(), frozen(victim):
-                output = victim(pose, batch.identity, generator=generator)
-                return OBJECTIVES[self.objective](output, batch.target)
+            objective = OBJECTIVES[self.objective]
+            return pose_values(victim, batch, pose, objective=objective, generator=generator)
 
         seed = 0 if generator is None else generator.initial_seed()
         climb = self._search if self.method == "search" else self._nes

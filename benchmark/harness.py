@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.attacks import Noise, attack_name, run_attack
+from posebench.attacks import EOT, Noise, attack_name, run_attack
 from posebench.attacks.gradient import frozen
 from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.metrics import (
@@ -33,6 +33,12 @@ Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
 
 NOISE_DRAWS = 3
 """Random perturbations of the attack's own budget that ``gain_over_noise`` takes the worst of."""
+
+EVALUATION_DRAWS = 5
+"""Draws of a stochastic victim that every evaluated number is a mean over."""
+
+EOT_DRAWS = 8
+"""Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
 
 TRAINED_FACTOR = 2.0
 """A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
@@ -90,6 +96,13 @@ def evaluate(
     bare = victim
     victim = bare if defense is None else Defended(bare, defense)
     attacked_victim = seen_by_attack(bare, defense, access, surrogate)
+    if victim.spec.stochastic:
+        # A draw belongs to a sample, whatever the batch: so one sample at a time.
+        batch_size = 1
+    draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
+    eot = EOT_DRAWS if attacked_victim.spec.stochastic else 1
+    if eot > 1:
+        attacked_victim = EOT(attacked_victim, eot)
     rows: dict[str, list[Tensor]] = {}
     cost = {"forwards": 0, "backwards": 0}
 
@@ -107,7 +120,7 @@ def evaluate(
         if attack is not None:
             generator = generator_for(seed, "attack", device=device)
             result = run_attack(attack, attacked_victim, batch, generator=generator)
-            cost = {"forwards": result.forwards, "backwards": result.backwards}
+            cost = {"forwards": eot * result.forwards, "backwards": eot * result.backwards}
             attacked = batch.with_pose(result.pose)
             collect("", measure(victim, attacked, seed))
             collect("norm.", perturbation_norms(batch.pose, result.pose))
@@ -143,7 +156,7 @@ def evaluate(
         "access": access if surrogate is None else f"{access} from {surrogate.spec.name}",
         "wrappers": wrappers(victim),
         "seed": seed,
-        "draws": 1,
+        "draws": draws,
     }
     metrics = aggregate(values, attacked=attack is not None)
     return make_record(cell, metrics, flags_of(metrics), cost, environment(device))
@@ -170,13 +183,14 @@ def seen_by_attack(
     return Defended(victim, defense, straight_through=access == "straight-through")
 
 
-def predict(victim: Victim, batch: Batch, seed: int) -> Clouds:
-    """The victim's output in eval mode; its own randomness, if any, follows the seed.
+def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
+    """The victim's output in eval mode; its own randomness follows seed, draw and samples.
 
     Raises:
         InputError: if the victim returns another shape or NaN.
     """
-    generator = generator_for(seed, "victim", device=batch.pose.points.device)
+    keys = ("victim", draw, *batch.sample_ids.tolist()) if victim.spec.stochastic else ("victim",)
+    generator = generator_for(seed, *keys, device=batch.pose.points.device)
     with torch.no_grad(), frozen(victim):
         output = victim(batch.pose, batch.identity, generator=generator)
     check_output(victim, output, batch)
@@ -184,9 +198,13 @@ def predict(victim: Victim, batch: Batch, seed: int) -> Clouds:
 
 
 def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """All per-sample metrics of one batch."""
-    output = predict(victim, batch, seed)
-    return {name: metric(output, batch) for name, metric in METRICS.items()}
+    """All per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
+    draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
+    outputs = [predict(victim, batch, seed, draw) for draw in range(draws)]
+    return {
+        name: torch.stack([metric(output, batch) for output in outputs]).mean(dim=0)
+        for name, metric in METRICS.items()
+    }
 
 
 def check_output(victim: Victim, output: Clouds, batch: Batch) -> None:

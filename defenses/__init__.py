@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from posebench.defenses.random import GaussianSmoothing, KNNMean, RandomDrop
 from posebench.defenses.sor import SOR
 from posebench.interfaces import Defense
 from posebench.registry import Registry
 
 DEFENSES: Registry[Callable[[], Defense]] = Registry("defence", "defenses")
 DEFENSES.register("sor", SOR)
+DEFENSES.register("drop", RandomDrop)
+DEFENSES.register("smooth", GaussianSmoothing)
+DEFENSES.register("knn", KNNMean)
 
-__all__ = ["DEFENSES", "SOR"]
+__all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop"]

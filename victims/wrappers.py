@@ -50,6 +50,9 @@ class Defended:
     Gradients flow through the kept points, which is exact almost everywhere but gives removed
     points none. With ``straight_through`` they are the bare victim's, as if the defence were the
     identity (BPDA, Athalye et al., arXiv 1802.00420), at one more forward; the output is the same.
+
+    Two optional attributes of a defence count here: ``stochastic`` (its draws come from the
+    generator) and ``votes`` (that many outputs, from fresh draws, are combined by their median).
     """
 
     victim: Victim
@@ -60,19 +63,29 @@ class Defended:
     def spec(self) -> VictimSpec:
         spec = self.victim.spec
         name = type(self.defense).__name__.lower()
-        return replace(spec, name=f"{spec.name}+{name}", point_counts="free", masks=True)
+        stochastic = spec.stochastic or bool(getattr(self.defense, "stochastic", False))
+        name = f"{spec.name}+{name}"
+        return replace(spec, name=name, point_counts="free", masks=True, stochastic=stochastic)
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
     ) -> Clouds:
+        votes = int(getattr(self.defense, "votes", 1))
+        outputs = [self._once(pose, identity, generator) for _ in range(votes)]
+        output = outputs[0]
+        if votes > 1:
+            points = torch.stack([each.points for each in outputs])
+            output = output.replace(points.median(dim=0).values)
+        if not (self.straight_through and pose.points.requires_grad):
+            return output
+        bare = self.victim(pose, identity, generator=generator).points
+        return output.replace(bare + (output.points - bare).detach())
+
+    def _once(self, pose: Clouds, identity: Clouds, generator: Generator | None) -> Clouds:
         cleaned = self.defense(pose, generator=generator)
         spec = self.victim.spec
         fits = spec.masks and (
             spec.point_counts == "free" or cleaned.points.shape[1] == identity.points.shape[1]
         )
         victim = self.victim if fits else EqualPoints(self.victim)
-        output = victim(cleaned, identity, generator=generator)
-        if not (self.straight_through and pose.points.requires_grad):
-            return output
-        bare = self.victim(pose, identity, generator=generator).points
-        return output.replace(bare + (output.points - bare).detach())
+        return victim(cleaned, identity, generator=generator)
