@@ -16,6 +16,7 @@ from posebench.attacks.gradient import frozen
 from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.metrics import (
     METRICS,
+    attack_intervals,
     attack_metrics,
     perturbation_norms,
     pmd,
@@ -248,6 +249,7 @@ def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict
             metrics.setdefault("norms", {})[leaf] = {
                 "mean": float(column.mean()),
                 "max": float(column.max()),
+                "per_sample": column.tolist(),
             }
         elif group == "trivial":
             metrics.setdefault("trivial", {})[leaf] = float(column.mean())
@@ -264,7 +266,9 @@ def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict
                 "per_sample": column.tolist(),
             }
     if attacked:
-        metrics |= attack_metrics(values["clean_pmd"], values["pmd"], values["noise_pmd"])
+        columns = (values["clean_pmd"], values["pmd"], values["noise_pmd"])
+        metrics |= attack_metrics(*columns)
+        metrics["intervals"] = attack_intervals(*columns)
     return metrics
 
 

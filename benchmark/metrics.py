@@ -150,3 +150,29 @@ def attack_metrics(
     if noise is not None:
         result["gain_over_noise"] = float(np.median(attacked / np.maximum(noise, 1e-12)))
     return result
+
+
+def attack_intervals(
+    clean: NDArray[np.float64],
+    attacked: NDArray[np.float64],
+    noise: NDArray[np.float64] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 500,
+) -> dict[str, list[float]]:
+    """95 % bootstrap intervals of :func:`attack_metrics` over pairs, name -> [low, high].
+
+    Redrawn sets on which a metric is undefined are left out; NaN if all are.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {}
+    for pick in rng.integers(len(clean), size=(draws, len(clean))):
+        part = None if noise is None else noise[pick]
+        for name, value in attack_metrics(clean[pick], attacked[pick], part).items():
+            found.setdefault(name, []).append(value)
+    result = {}
+    for name, values in found.items():
+        defined = np.array(values)[np.isfinite(values)]
+        ends = np.quantile(defined, [0.025, 0.975]) if len(defined) else [math.nan, math.nan]
+        result[name] = [float(end) for end in ends]
+    return result

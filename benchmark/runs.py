@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+TRAININGS = ("clean", "adversarial", "noise")
+"""What a card may call the training of its weights; see ``card.training_name``."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """The options of ``posebench run``, as given."""
@@ -68,6 +72,10 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         raise unknown("task", settings.task, TASKS)
     budget = Budget(settings.eps, cast(Norm, settings.norm), cast(Unit, settings.eps_unit))
     attack = None
+    if settings.attack == "none" and settings.iterations is not None:
+        raise InputError("--iterations needs an attack")
+    if settings.defense == "none" and settings.access == "adaptive":
+        raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     if settings.attack != "none":
         attack = make_attack(settings.attack, budget, settings.iterations)
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
@@ -109,26 +117,32 @@ def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSour
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
     if settings.weights is not None:
-        return [with_source(*load_victim(victim, weights=settings.weights), size)]
-    found = [with_source(*load_victim(victim, size=size), size)]
+        return [with_source(*load_victim(victim, weights=settings.weights))]
+    found = [with_source(*load_victim(victim, size=size))]
     if shipped_path(victim, size, adversarial=True).is_file():
-        found.append(with_source(*load_victim(victim, size=size, adversarial=True), size))
+        found.append(with_source(*load_victim(victim, size=size, adversarial=True)))
     return found
 
 
 def with_source(
-    network: PoseTransferNetwork, path: Path, size: str
+    network: PoseTransferNetwork, path: Path
 ) -> tuple[PoseTransferNetwork, VictimSource]:
-    """A network and where its weights came from, as their card tells."""
+    """A network and where its weights came from: its size by its width, the rest as a card tells.
+
+    A card is a stranger's text, and the training becomes part of a file name: an unknown one
+    reads "given".
+    """
     header = read_weights(path) if path.suffix == ".safetensors" else None
     training, recipe = "imported", None
     if header is not None:
         card = header.get("card")
         card = card if isinstance(card, dict) else {}
-        training = str(card.get("training", "given"))
+        training = card.get("training", "given")
+        training = training if training in TRAININGS else "given"
         recipe = card["recipe"] if isinstance(card.get("recipe"), dict) else None
+    sizes = [name for name, size in SIZES.items() if size.width == network.width]
     return network, VictimSource(
-        size=size,
+        size=sizes[0] if sizes else None,
         training=training,
         recipe=recipe,
         network=network.settings(),
@@ -174,7 +188,7 @@ def resolve_device(name: str) -> str:
     try:
         torch.zeros(1, device=name).item()
         torch.Generator(device=name)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).strip().splitlines()[0][:100]
         raise InputError(f"device {name!r} cannot be used here: {reason}") from error
     return name

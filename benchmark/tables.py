@@ -81,7 +81,7 @@ def print_run(results: list[CellResult]) -> None:
             )
         for flag in record["flags"]:
             console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
-        console.print(f"record {result.path}", soft_wrap=True)
+        console.print(f"record {result.path}", soft_wrap=True, markup=False)
 
 
 def print_costs(costs: list[Cost]) -> None:

@@ -132,7 +132,8 @@ def train_one(
         card = make_card(trained, recipe, log.rows, made, device=device, bar=bar)
         write_weights(path, trained.network, card)
         write_atomically(folder / CARD, card_text(recipe.victim, card))
-        bar.console.print(f"weights {path}, card {folder / CARD}", soft_wrap=True)
+        note = f"weights {path}, card {folder / CARD}"
+        bar.console.print(note, soft_wrap=True, markup=False)
     return path
 
 

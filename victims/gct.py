@@ -18,6 +18,7 @@ from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
+    apply_linear,
     average,
     initialise,
     point_weights,
@@ -140,8 +141,8 @@ class GCTransformerMaxPool(GCTransformer):
             self.projections, self.attentions, self.stages, strict=True
         ):
             assert isinstance(attend, SpatialAttention)
-            p = project(p)
-            value = attend.value(p)
+            p = apply_linear(project, p)
+            value = apply_linear(attend.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
             p = stage(p + attend.gamma * mean, identity, weights)
         return 2 * torch.tanh(self.head(p))

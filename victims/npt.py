@@ -19,6 +19,7 @@ from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
+    code_linear,
     initialise,
     point_weights,
     pooled_code,
@@ -107,6 +108,4 @@ class NPTMaxPool(NPT):
         first = self.projections[0]
         assert isinstance(first, nn.Linear)
         of_code, of_xyz = first.weight.split([self.width, 3], dim=1)
-        return nn.functional.linear(code, of_code, first.bias) + nn.functional.linear(
-            identity, of_xyz
-        )
+        return code_linear(code, of_code, first.bias) + nn.functional.linear(identity, of_xyz)

@@ -38,6 +38,7 @@ from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
+    apply_linear,
     initialise,
     point_weights,
     pooled_code,
@@ -69,11 +70,12 @@ class ChannelAttention(SpatialAttention):
         if self.logits == "sum":
             real = count if weights is None else (weights > 0).sum(dim=1, keepdim=True)
             keys = keys * real
-        queries = self.query(pose)
+        queries = apply_linear(self.query, pose)
         if pose.shape[1] == 1:  # a tiled code: sum_n q k_n = q sum_n k_n
             keys = keys.sum(dim=1, keepdim=True)
         attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        refined: Tensor = pose + self.gamma * (self.value(pose) @ attention.transpose(1, 2))
+        values = apply_linear(self.value, pose)
+        refined: Tensor = pose + self.gamma * (values @ attention.transpose(1, 2))
         return refined
 
 
@@ -145,7 +147,7 @@ class PoseMAE(PoseTransferNetwork):
         p = self.encode_pose(pose, pose_mask, picks)
         i = self.encoder(identity, weights)
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
-            p, i = project(p), project(i)
+            p, i = apply_linear(project, p), project(i)
             if self.attention == "channel":
                 p = self.attentions[number](p, i, weights)
             elif self.attention == "spatial":
@@ -190,7 +192,7 @@ class PoseMAE(PoseTransferNetwork):
         attention = self.attentions[number]
         assert isinstance(attention, SpatialAttention)
         if pose.shape[1] == 1:
-            lone: Tensor = pose + attention.gamma * attention.value(pose)
+            lone: Tensor = pose + attention.gamma * apply_linear(attention.value, pose)
             return lone
         keep = None if identity_mask is None else identity_mask[:, None, None, :]
         attended = nn.functional.scaled_dot_product_attention(
