@@ -20,8 +20,11 @@ def run_attack(
     A budget of zero returns the clean poses bit for bit.
 
     Raises:
-        InputError: if the attack changes shape, mask, or returns a coordinate that is not finite.
+        InputError: if a clean cloud is empty or not finite, or if the attack changes shape or
+            mask or returns a coordinate that is not finite.
     """
+    batch.pose.check_finite("pose source")
+    batch.identity.check_finite("identity")
     result = attack(victim, batch, generator=generator)
     clean, pose = batch.pose, result.pose
     name = type(attack).__name__

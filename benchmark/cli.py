@@ -1,4 +1,4 @@
-"""The command line. Heavy modules load inside the commands, so ``--help`` answers at once."""
+"""The command line. Each command loads what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -145,24 +145,32 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Optimiser steps; default: the recipe's.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights and sampling.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of initial weights and sampling; default 0.")
+    ] = None,
     adversarial: Annotated[
         str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
     ] = None,
-    eps: Annotated[float, typer.Option(help="Its budget, metres RMS per coordinate.")] = 0.08,
+    eps: Annotated[
+        float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(help="Gradient steps of an iterative attack.")
     ] = None,
     clean_share: Annotated[
-        float, typer.Option(help="Share of each batch that stays clean; the paper has 0.")
-    ] = 0.5,
+        float | None,
+        typer.Option(help="Share of each batch that stays clean; default 0.5, the paper has 0."),
+    ] = None,
     sor: Annotated[
-        bool, typer.Option(help="Clean the attacked poses with SOR, as the paper does.")
+        bool, typer.Option("--sor", help="Clean the attacked poses with SOR, as the paper does.")
     ] = False,
-    eps_schedule: Annotated[str, typer.Option(help="constant, ramp or spread.")] = "constant",
+    eps_schedule: Annotated[
+        str | None, typer.Option(help="constant (default), ramp or spread.")
+    ] = None,
     random_start: Annotated[
-        float, typer.Option(help="Gaussian start of the attack, as a share of the budget.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Gaussian start of the attack, as a share of the budget; default 0."),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
@@ -198,28 +206,32 @@ def train(
     options = TrainOptions(device, threads, compiled, recompute, limit)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
+    attack_options: dict[str, Any] = {
+        "eps": eps,
+        "iterations": iterations,
+        "clean_share": clean_share,
+        "sor": sor or None,
+        "schedule": eps_schedule,
+        "random_start": random_start,
+    }
+    given = {key: value for key, value in attack_options.items() if value is not None}
+    what = {**given, "start": start}
     if recipe is not None:
-        if adversarial is not None or start is not None or steps is not None or whole_meshes:
-            raise InputError("--recipe says what to train: steps, attack, start and meshes")
-        runs = read_recipes(recipe, seed=seed, **({} if size is None else {"size": size}))
+        whole = whole_meshes or None
+        what |= {"adversarial": adversarial, "steps": steps, "whole_meshes": whole}
+        refuse_given(what, "--recipe, which says what to train")
+        common = {k: v for k, v in {"size": size, "seed": seed}.items() if v is not None}
+        runs = read_recipes(recipe, **common)
         with progress_bar("steps", quiet=False) as bar:
             train_runs(runs, out or Path("runs"), options, bar)
         return
     assert victim is not None
-    size = size or "compact"
+    size, seed = size or "compact", seed or 0
     part = None
     if adversarial is not None:
-        part = Adversarial(
-            attack=adversarial,
-            eps=eps,
-            iterations=iterations,
-            clean_share=clean_share,
-            sor=sor,
-            schedule=eps_schedule,  # type: ignore[arg-type]
-            random_start=random_start,
-        )
-    elif start is not None:
-        raise InputError("--start needs --adversarial: it takes the clean part's place")
+        part = Adversarial(attack=adversarial, **given)
+    else:
+        refuse_given(what, "training without --adversarial")
     made = recipe_for(
         victim, size=size, steps=steps, whole_meshes=whole_meshes, adversarial=part, seed=seed
     )
@@ -230,6 +242,16 @@ def train(
         from_file = shipped_path(victim, size) if start == SHIPPED else Path(start)
     with progress_bar("steps", quiet=False) as bar:
         train_one(made, folder, from_file, options, bar)
+
+
+def refuse_given(options: dict[str, Any], what: str) -> None:
+    """Raise InputError if one of these options was given: it would be ignored."""
+    from posebench.errors import InputError
+
+    for name, value in options.items():
+        if value is not None:
+            option = "eps-schedule" if name == "schedule" else name.replace("_", "-")
+            raise InputError(f"--{option} does not go with {what}")
 
 
 @app.command()
@@ -271,6 +293,7 @@ def cost(
     from posebench.benchmark.runs import resolve_device
     from posebench.benchmark.tables import print_costs
     from posebench.errors import InputError
+    from posebench.files import check_writable
     from posebench.registry import unknown
     from posebench.victims import SIZES, VICTIMS
 
@@ -283,12 +306,14 @@ def cost(
         if name not in VICTIMS:
             raise unknown("victim", name, VICTIMS)
     place, costs = resolve_device(device), []
+    if out is not None:
+        check_writable(out.parent)
     with progress_bar("victims", quiet=False) as bar:
         for name in bar.track(names, description="measuring"):
             costs.append(measure_apart(name, size, place, repeats))
+    print_costs(costs)
     if out is not None:
         write_costs(out, costs, place)
-    print_costs(costs)
 
 
 @app.command(
@@ -344,6 +369,11 @@ def main() -> None:
         app()
     except InputError as error:
         typer.echo(f"posebench: error: {' '.join(str(error).splitlines())}", err=True)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "memory" in str(error)):
+            raise
+        typer.echo("posebench: error: out of memory; try a smaller --batch-size", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("posebench: interrupted", err=True)

@@ -188,8 +188,10 @@ def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
     """The victim's output in eval mode; its own randomness follows seed, draw and samples.
 
     Raises:
-        InputError: if the victim returns another shape or NaN.
+        InputError: if a cloud is empty or not finite, or the victim returns another shape or NaN.
     """
+    batch.pose.check_finite("pose source")
+    batch.identity.check_finite("identity")
     keys = ("victim", draw, *batch.sample_ids.tolist()) if victim.spec.stochastic else ("victim",)
     generator = generator_for(seed, *keys, device=batch.pose.points.device)
     with torch.no_grad(), frozen(victim):

@@ -5,6 +5,7 @@ Drawn with matplotlib in software, so no display or GPU is needed.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from posebench.attacks import run_attack
 from posebench.benchmark.anny import load_task
 from posebench.benchmark.metrics import pmd
+from posebench.files import write_atomically
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Victim
 from posebench.rng import generator_for
@@ -95,8 +97,10 @@ def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
     scale = ScalarMappable(Normalize(0, 100 * FULL_SCALE), plt.get_cmap("viridis"))
     bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))
     figure.colorbar(scale, cax=bar, orientation="horizontal", label="moved by, or error, cm")
-    figure.savefig(path, dpi=110)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110, format=path.suffix[1:] or "png")
     plt.close(figure)
+    write_atomically(path, drawn.getvalue())
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:

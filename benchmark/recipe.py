@@ -77,7 +77,7 @@ class Recipe:
     def part(self, name: str) -> float:
         """``after`` or ``rate_share`` of the adversarial part, the victim's own if unset."""
         value: float | None = getattr(self.adversarial, name)
-        return ADVERSARIAL_PART[self.victim][name] if value is None else value
+        return ADVERSARIAL_PART.get(self.victim, LATE)[name] if value is None else value
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -97,6 +97,8 @@ class Recipe:
             raise InputError(f"warmup must be 0 or more, got {self.warmup}")
         if (self.points is None) != (self.pose_points is None):
             raise InputError("points and pose_points must both be numbers or both be left out")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be 0..2^63 - 1, got {self.seed}")
         if self.start is not None and self.adversarial is None:
             raise InputError("start needs an adversarial part that goes on from there")
         try:
@@ -116,6 +118,9 @@ DEFAULT_RECIPES = {
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
+
+OTHERS_STEPS = 24_000
+"""Steps of a victim that another package has added, unless told otherwise."""
 
 SHIPPED = "shipped"
 """As a start: the clean weights that come with the library."""
@@ -144,11 +149,11 @@ def recipe_for(
     An adversarial part comes on top of the clean recipe's steps, and is as long as makes its
     ``after`` true. ``steps`` counts both parts.
     """
-    if victim not in DEFAULT_RECIPES:
-        raise unknown("victim", victim, DEFAULT_RECIPES)
+    if victim not in VICTIMS:
+        raise unknown("victim", victim, VICTIMS)
     if size not in SIZES:
         raise unknown("size", size, SIZES)
-    recipe = DEFAULT_RECIPES[victim]
+    recipe = DEFAULT_RECIPES.get(victim) or Recipe(victim, steps=OTHERS_STEPS)
     limit = SIZES[size].vertices
     points: dict[str, int | None] = {"points": None, "pose_points": None}
     if not whole_meshes and recipe.points and recipe.pose_points:
@@ -157,7 +162,8 @@ def recipe_for(
             "pose_points": min(recipe.pose_points, limit),
         }
     if adversarial is not None:
-        own, after, share = ADVERSARIAL_PART[victim], adversarial.after, adversarial.rate_share
+        own = ADVERSARIAL_PART.get(victim, LATE)
+        after, share = adversarial.after, adversarial.rate_share
         adversarial = replace(
             adversarial,
             after=own["after"] if after is None else after,
@@ -208,17 +214,22 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
     for key in ("name", "victim"):
         if not isinstance(entry.get(key), str):
             raise InputError(f"recipe {path}: a run lacks {key!r}")
-    if Path(entry["name"]).name != entry["name"]:
+    if entry["name"] in ("", "..") or Path(entry["name"]).name != entry["name"]:
         raise InputError(f"recipe {path}: name {entry['name']!r} is not a folder's name")
     settings = {key: value for key, value in entry.items() if key not in ("name", "start")}
+    where = f"recipe {path}: {entry['name']}"
+    check_kinds(settings, {**kinds(Recipe), "whole_meshes": "bool"}, where)
     if "adversarial" in settings:
         check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
+        check_kinds(settings["adversarial"], kinds(Adversarial), where)
+    elif "start" in entry:
+        raise InputError(f"{where}: start needs an adversarial part that goes on from there")
     try:
         if "adversarial" in settings:
             settings["adversarial"] = Adversarial(**settings["adversarial"])
         recipe = recipe_for(**{**settings, **common})
     except (TypeError, InputError) as error:
-        raise InputError(f"recipe {path}: {entry['name']}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
     return TrainingRun(entry["name"], recipe, entry.get("start"))
 
 
@@ -229,6 +240,32 @@ def check_keys(table: Any, known: Any, path: Path) -> None:
     for key in table:
         if key not in known:
             raise InputError(f"recipe {path}: {unknown('key', key, known)}")
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "Schedule": (str,),
+    "dict": (dict,), "Adversarial": (dict,),
+}  # fmt: skip
+"""What TOML may hold for a field of this type; a bool is no number."""
+
+NAMES = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
+    "Schedule": "a text", "dict": "a table", "Adversarial": "a table",
+}  # fmt: skip
+
+
+def kinds(made: type) -> dict[str, str]:
+    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
+    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
+
+
+def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:
+    """Raise InputError naming the key whose value is of another type than its field."""
+    for key, value in table.items():
+        kind = wanted[key]
+        fits = isinstance(value, KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
+        if not fits:
+            raise InputError(f"{where}: {key} must be {NAMES[kind]}, got {value!r}")
 
 
 def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Records: one JSON file per cell, the only source of every table.
 
-A record's file name is derived from its cell, so a file that exists is a cell that is done. It
+A record's file name is derived from its cell, so a cell that runs again replaces its file. It
 holds nothing that changes between two runs on the same machine and commit, wall time included,
 so equal runs give equal files; see docs/design/002-records.md.
 """
@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from posebench import __version__
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
@@ -29,6 +30,15 @@ CELL_KEYS = (
     "access", "wrappers", "seed", "draws",
 )  # fmt: skip
 SUMMARY_KEYS = ("mean", "ci95", "median", "p95", "worst", "per_sample")
+
+CELL_KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("task", "victim", "training", "access"), str),
+    **dict.fromkeys(("samples", "vertices", "seed", "draws"), int),
+    **dict.fromkeys(("size", "attack", "eps_unit", "norm", "defense"), (str, type(None))),
+    **dict.fromkeys(("network", "recipe"), (dict, type(None))),
+    "eps": (int, float, type(None)),
+}
+"""What tables rely on."""
 
 Record = dict[str, Any]
 
@@ -70,27 +80,46 @@ def check_record(record: object, where: str) -> None:
     for key in CELL_KEYS:
         if key not in record["cell"]:
             raise InputError(f"{where}: field 'cell.{key}' is missing")
+    for key, kinds in CELL_KINDS.items():
+        value = record["cell"][key]
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise InputError(f"{where}: field 'cell.{key}' cannot be {value!r}")
+    if not all(isinstance(flag, str) for flag in record["flags"]):
+        raise InputError(f"{where}: field 'flags' must hold names")
     for key in ("commit", "device"):
         if key not in record["environment"]:
             raise InputError(f"{where}: field 'environment.{key}' is missing")
-    if not isinstance(record["metrics"].get("trivial"), dict):
+    trivial = record["metrics"].get("trivial")
+    if not isinstance(trivial, dict) or not all(map(_is_number, trivial.values())):
         raise InputError(f"{where}: field 'metrics.trivial' is missing or of the wrong type")
     for name in ("pmd", "clean_pmd"):
         summary = record["metrics"].get(name)
-        if not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS):
-            raise InputError(f"{where}: field 'metrics.{name}' is missing or incomplete")
-        if len(summary["per_sample"]) != record["cell"]["samples"]:
-            raise InputError(
-                f"{where}: 'metrics.{name}.per_sample' has {len(summary['per_sample'])} values "
-                f"for {record['cell']['samples']} samples"
-            )
-        for value in [summary["mean"], *summary["per_sample"]]:
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, (int, float))
-            ):
-                raise InputError(f"{where}: 'metrics.{name}' holds {value!r}, not a number")
+        _check_summary(summary, record["cell"]["samples"], f"{where}: field 'metrics.{name}'")
     if record["source"] not in ("measured", "reported"):
         raise InputError(f"{where}: source must be 'measured' or 'reported'")
+
+
+def _check_summary(summary: Any, samples: int, where: str) -> None:
+    """Refuse a summary that is incomplete, of wrong types, or not of its own per-sample values."""
+    if not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS):
+        raise InputError(f"{where} is missing or incomplete")
+    values, ends = summary["per_sample"], summary["ci95"]
+    if not isinstance(values, list) or not isinstance(ends, list) or len(ends) != 2:
+        raise InputError(f"{where}: per_sample and ci95 must be lists, ci95 of two")
+    if len(values) != samples:
+        raise InputError(f"{where}: per_sample has {len(values)} values for {samples} samples")
+    single = [summary[key] for key in ("mean", "median", "p95", "worst")]
+    for value in (*values, *ends, *single):
+        if value is not None and not _is_number(value):
+            raise InputError(f"{where} holds {value!r}, not a number")
+    if summary["mean"] is not None and None not in values:
+        mean = math.fsum(values) / samples
+        if not math.isclose(summary["mean"], mean, rel_tol=1e-9, abs_tol=1e-15):
+            raise InputError(f"{where}: mean {summary['mean']} is not that of its values, {mean}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def record_text(record: Record) -> str:
@@ -155,7 +184,7 @@ def environment(device: str) -> dict[str, Any]:
     return {
         "commit": head,
         "dirty": dirty,
-        "posebench": version("posebench"),
+        "posebench": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),

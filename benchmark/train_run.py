@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from posebench.benchmark.card import card_text, make_card
+from posebench.benchmark.card import card_text, make_card, measured
 from posebench.benchmark.distributed import process_group, rank_and_world
 from posebench.benchmark.recipe import SHIPPED, Recipe, TrainingRun
 from posebench.benchmark.record import environment
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TRAINING_TIME = 0.85
 """Share of a budget that steps are planned for; the rest is for slow moments and the card."""
+
+MAX_THREADS = 1024
 
 WEIGHTS, CARD, LOG = "weights.safetensors", "card.md", "log.jsonl"
 
@@ -56,7 +58,8 @@ def train_runs(
 ) -> list[Path]:
     """Train or resume one run after another, each in its folder below ``out``.
 
-    A budget is dealt evenly over the runs that are not finished. Returns the weights' paths.
+    What is left of a budget is dealt evenly over the runs that are still to come. Returns the
+    weights' paths.
     """
     began, paths = time.monotonic(), []
     for number, run in enumerate(runs):
@@ -82,12 +85,13 @@ def train_one(
     """Train or resume, evaluate on every split, write weights, card and log.
 
     With a budget the number of steps is chosen so that they fit, from the measured time of a
-    step; a run that is resumed keeps its number. Weights are written even if time runs out.
+    step; a run that is resumed keeps its number. Weights are written before they are evaluated,
+    and what the card holds of their evaluation is what time was left for.
     Returns the weights' path.
     """
     began = time.monotonic()
-    if options.threads < 0:
-        raise InputError(f"threads must be 0 or more, got {options.threads}")
+    if not 0 <= options.threads <= MAX_THREADS:
+        raise InputError(f"threads must be 0..{MAX_THREADS}, got {options.threads}")
     if options.threads:
         torch.set_num_threads(options.threads)
     check_writable(folder)
@@ -104,6 +108,8 @@ def train_one(
             deadline = began + options.budget * TRAINING_TIME
             recipe = planned(recipe, folder, deadline, device, compiled=options.compiled)
         if finished(path, recipe):
+            if not rank_and_world()[0]:
+                bar.console.print(f"weights {path} (finished before)", soft_wrap=True, markup=False)
             return path
         made = environment(device)  # now: the tree may change while it trains
         job = bar.add_task(folder.name, total=recipe.steps)
@@ -129,7 +135,10 @@ def train_one(
         )
         if rank_and_world()[0]:
             return path
-        card = make_card(trained, recipe, log.rows, made, device=device, bar=bar)
+        card = make_card(trained, recipe, log.rows, made)
+        write_weights(path, trained.network, card)  # usable even if the evaluation is cut off
+        end = math.inf if options.budget is None else began + options.budget
+        card |= measured(trained.network, recipe, device=device, bar=bar, deadline=end)
         write_weights(path, trained.network, card)
         write_atomically(folder / CARD, card_text(recipe.victim, card))
         note = f"weights {path}, card {folder / CARD}"
@@ -141,7 +150,7 @@ def finished(path: Path, recipe: Recipe) -> bool:
     """Whether the weights are there and are the end of this very recipe."""
     card = (read_weights(path) or {}).get("card", {}) if path.is_file() else {}
     same: bool = card.get("recipe") == json.loads(json.dumps(asdict(recipe)))
-    return same and card["steps_done"] == recipe.steps
+    return same and card["steps_done"] == recipe.steps and "splits" in card
 
 
 class TrainingLog:
@@ -153,8 +162,9 @@ class TrainingLog:
         if path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()
             try:
-                self.rows = [json.loads(line) for line in lines]
-            except ValueError as error:
+                self.rows = [dict(json.loads(line)) for line in lines]
+                [row["step"] + row["loss"] for row in self.rows]
+            except (ValueError, TypeError, KeyError) as error:
                 raise InputError(f"{path} is damaged ({error}); delete it") from error
 
     def add(self, progress: Progress) -> None:

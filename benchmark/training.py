@@ -140,7 +140,7 @@ def train(
     sums = torch.zeros(3, device=device)
     first = last = step
     started = saved = time.monotonic()
-    drawing, over = 0.0, False
+    drawing, over, saved_once = 0.0, False, state is not None
     while step < recipe.steps and not over:
         if step == recipe.clean_steps:
             # A part of its own: neither momentum nor random numbers of the clean part go on, so
@@ -159,10 +159,12 @@ def train(
         late = sums.new_tensor(float(time.monotonic() > deadline))
         average_over_ranks([sums, late])
         means, over = (sums / (step - last)).tolist(), bool(late > 0)
-        if not math.isfinite(means[0]):
+        whole = all(bool(parameter.isfinite().all()) for parameter in network.parameters())
+        if not (math.isfinite(means[0]) and whole):
+            kept = f"the last good checkpoint is in {folder}" if saved_once else "none was saved"
             raise InputError(
-                f"training loss became {means[0]} before step {step}; the last good checkpoint "
-                f"is in {folder}: try a smaller rate or eps, or bf16 off"
+                f"training loss became {means[0]} before step {step}; {kept}: try a smaller rate "
+                "or eps, or bf16 off"
             )
         curve.append((step, means[0]))
         sums, last = torch.zeros_like(sums), step
@@ -172,6 +174,11 @@ def train(
             fgm, pgd = None, None
             if recipe.adversarial is not None and step >= recipe.clean_steps and turn:
                 fgm, pgd = fgm_and_pgd(network, Budget(recipe.adversarial.eps), watched)
+                if not math.isfinite(fgm + pgd):
+                    raise InputError(
+                        f"loss under FGM {fgm}, under PGD {pgd} at step {step}: try an eps below "
+                        f"{recipe.adversarial.eps:g}"
+                    )
             report(
                 Progress(
                     step=step,
@@ -190,7 +197,7 @@ def train(
             if rank == 0:
                 header = Checkpoint(identity_card, step, tuple(curve))
                 save_checkpoint(folder, header, network, optimisers, generator)
-            saved = now
+            saved, saved_once = now, True
     wait_for_all()
     network.compiled = None
     return Trained(network.eval(), step, tuple(curve))

@@ -64,7 +64,8 @@ class SOR:
         """Clear the mask bits of outliers.
 
         Raises:
-            InputError: if a cloud has fewer points than the neighbourhood needs.
+            InputError: if a cloud has fewer points than the neighbourhood needs or, on a CPU, holds
+            NaN or infinity.
         """
         return pose.keep(self.kept(pose))
 
@@ -81,6 +82,8 @@ class SOR:
             )
         with torch.no_grad():
             points = pose.points.detach()
+            if points.device.type == "cpu":
+                pose.check_finite("SOR")  # elsewhere the question would wait for the device
             if points.device.type == "cpu" and _has_scipy():
                 return self._kept_by_tree(points, pose.mask)
             distance = neighbour_distances_pairs(points, pose.mask, needed)
@@ -112,7 +115,9 @@ class SOR:
         # Moments spelled out: padding has no weight, and the deviation is the sample's.
         count = mask.sum(-1)[..., None]
         mean = (score * mask).sum(-1)[..., None] / count
-        spread = (((score - mean) * mask) ** 2).sum(-1)[..., None] / (count - 1)
+        # open3d leaves points without distance to their neighbours out of the squares alone.
+        counted = mask * (score > 0) if self.convention == "open3d" else mask
+        spread = (((score - mean) * counted) ** 2).sum(-1)[..., None] / (count - 1)
         limit = mean + self.ratio * spread**0.5
         if self.convention == "open3d":
             return (score > 0) & (score < limit) & (mask > 0)

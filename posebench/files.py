@@ -43,7 +43,7 @@ def check_writable(folder: Path) -> None:
     A folder that is not there yet is not made: the nearest one above it is probed.
     """
     nearest = folder
-    while not os.path.exists(nearest) and nearest != nearest.parent:
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     probe = nearest / f".posebench-{os.getpid()}"
     write_atomically(probe, b"")

@@ -509,3 +509,17 @@ def test_pgd_climbs_to_the_known_maximum_of_a_linear_victim() -> None:
 def test_iterative_attacks_refuse_bad_settings(changes: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(changes))):
         PGD(Budget(0.1), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("attack", ["noise", "fgm"])
+def test_clean_clouds_that_are_empty_or_not_finite_are_refused(attack: str) -> None:
+    batch, victim = random_batch(), Toy(lambda pose, identity: identity)
+    points = batch.pose.points.clone()
+    points[0, 0] = torch.inf
+    empty = torch.zeros_like(batch.pose.mask)
+    for pose, part in (
+        (batch.pose.replace(points), "pose source: coordinates must be finite"),
+        (Clouds.padded(batch.pose.points, empty), "pose source: a cloud has no points"),
+    ):
+        with pytest.raises(InputError, match=part):
+            run_attack(ATTACKS[attack](Budget(0.1)), victim, batch.with_pose(pose))

@@ -21,7 +21,7 @@ from posebench.benchmark.cli import main
 from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.record import KEYS, check_record
 from posebench.benchmark.training import initial_network
-from posebench.victims import write_weights
+from posebench.victims import load_victim, write_weights
 from tests.parity_rule import reference, released_state
 
 
@@ -257,6 +257,12 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "task": (["--task", "anny/unsen"], ["did you mean 'anny/unseen'"]),
     "size": (["--size", "tinny"], ["did you mean 'tiny'"]),
     "access": (["--access", "adaptiv"], ["did you mean 'adaptive'"]),
+    "adaptive to nothing": (["--access", "adaptive"], ["'adaptive' needs a defence"]),
+    "straight through nothing": (["--access", "straight-through"], ["needs a defence"]),
+    "transfer from nothing": (["--access", "transfer"], ["go together"]),
+    "surrogate": (["--access", "transfer", "--surrogate", "np"], ["did you mean 'npt'"]),
+    "iterations of nothing": (["--attack", "none", "--iterations", "3"], ["needs an attack"]),
+    "iterations of fgm": (["--iterations", "3"], ["takes no iterations"]),
     "far from any name": (["--victim", "?" * 9], ["known are gct, gct-mp, npt"]),
     "line break in a name": (["--attack", "a\nb"], ["unknown attack"]),
     "release for another norm": (["--eps-unit", "release", "--norm", "linf"], ["'l2' alone"]),
@@ -282,6 +288,41 @@ def test_bad_option(case: str, cli: Cli, weights: dict[str, Path], tmp_path: Pat
     outcome = cli(*words(weights["npt"], tmp_path / "out", *more))
     assert_refused(outcome, tmp_path / "out", *parts)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--victim", "npt", "--eps", "0.1"], "--eps does not go with training without"),
+        (["--victim", "npt", "--sor"], "--sor does not go with"),
+        (["--victim", "npt", "--start", "shipped"], "--start does not go with"),
+        (["--victim", "npt", "--seed", str(10**30)], "seed must be"),
+        (["--victim", "npt", "--threads", "99999999"], "threads must be"),
+        (["--recipe", "table2", "--clean-share", "0"], "--clean-share does not go with --recipe"),
+        (["--recipe", "table2", "--steps", "3"], "--steps does not go with --recipe"),
+        (["--recipe", "table2", "--victim", "npt"], "either a --victim or a --recipe"),
+    ],
+)
+def test_training_options_that_would_be_ignored_are_refused(
+    more: list[str], part: str, cli: Cli, tmp_path: Path
+) -> None:
+    outcome = cli("train", *more, "--size", "tiny", "--out", str(tmp_path / "out"))
+    assert_refused(outcome, tmp_path / "out", part)
+
+
+def test_weights_do_not_choose_where_their_record_goes(
+    cli: Cli, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    network, _ = load_victim("npt", weights=weights["npt"])
+    card = {"training": "a/../../../escaped", "recipe": 3}
+    write_weights(tmp_path / "w.safetensors", network, card)
+    out = tmp_path / "deep" / "o[/u]t"
+    outcome = cli(*words(tmp_path / "w.safetensors", out))
+    assert outcome.code == 0
+    record = only_record(out)
+    assert (record["cell"]["training"], record["cell"]["size"]) == ("given", "tiny")
+    assert "o[/u]t" in outcome.out.replace("\n", "")
+    assert {p.name for p in tmp_path.iterdir()} == {"w.safetensors", "deep"}
 
 
 class Evil:

@@ -146,6 +146,33 @@ def test_value_that_is_no_number_is_refused(value: object) -> None:
         check_record(record, "here")
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("cell", "eps"), "0.08"),
+        (("cell", "task"), 3),
+        (("cell", "victim"), ["npt"]),
+        (("cell", "network"), "x"),
+        (("cell", "recipe"), "x"),
+        (("cell", "samples"), True),
+        (("flags",), [1]),
+        (("metrics", "trivial"), {"copy-pose": "0.1"}),
+        (("metrics", "pmd", "ci95"), [1.0]),
+        (("metrics", "pmd", "ci95"), None),
+        (("metrics", "pmd", "per_sample"), 3),
+        (("metrics", "pmd", "mean"), 1e-9),
+    ],
+)
+def test_fields_that_tables_rely_on_are_checked(path: tuple[str, ...], value: object) -> None:
+    record = made()
+    inner = record
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(InputError, match=r"here: .*" + path[-2 if len(path) > 2 else -1]):
+        check_record(record, "here")
+
+
 def test_other_number_of_samples_is_refused() -> None:
     record = made()
     record["metrics"]["clean_pmd"]["per_sample"].append(0.1)
@@ -395,7 +422,10 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
             recipe={"victim": "npt", "seed": 0, "adversarial": {"sor": True}, "steps": 9},
         ),
     ]
+    records.append(made(pmd=(9.0,), weights_sha256="c", **usual))  # fewer pairs
+    records.append(made(pmd=(9.0,) * 2, weights_sha256="c", seed=5, **usual))
     page = with_tables(PAGE, records)
+    assert "90000" not in page
     assert with_tables(page, records) == page
     assert (page.startswith("a\n"), page.endswith("\nz\n"), "old" in page) == (True, True, False)
     sections = {n: page.split(f"<!-- {n} -->")[1].split(f"<!-- /{n} -->")[0] for n in TABLES}

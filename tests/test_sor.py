@@ -208,3 +208,21 @@ def test_unknown_convention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
     with pytest.raises(InputError, match="convention must be one of open3d, pcl, ifdefense"):
         SOR(2, 1.1, "o3d")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("twins", [1, 20, 200, 1000])
+def test_open3d_convention_equals_open3d_where_points_coincide(twins: int) -> None:
+    open3d = pytest.importorskip("open3d", reason="the open3d extra is not installed")
+    points = bodies().points[:1].double()
+    points[0, :twins] = points[0, 3000 : 3000 + twins]
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points[0].numpy()))
+    _, expected = cloud.remove_statistical_outlier(nb_neighbors=2, std_ratio=1.1)
+    kept = SOR(2, 1.1, "open3d").kept(Clouds.dense(points))[0]
+    assert kept.nonzero().flatten().tolist() == list(expected)
+
+
+def test_clouds_that_are_not_finite_are_refused() -> None:
+    points = random_points(1, 30)
+    points[0, 3, 1] = torch.nan
+    with pytest.raises(InputError, match="SOR: coordinates must be finite"):
+        SOR()(Clouds.dense(points))

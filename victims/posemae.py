@@ -101,7 +101,7 @@ class PoseMAE(PoseTransferNetwork):
         logits: Logits = "mean",
     ) -> None:
         super().__init__(width)
-        if not 1 <= scales <= 8:
+        if not (isinstance(scales, int) and 1 <= scales <= 8):
             raise InputError(f"scales must be 1..8, got {scales}")
         if not 0 <= mask_ratio < 1:
             raise InputError(f"mask_ratio must be in [0, 1), got {mask_ratio}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import warnings
 from collections.abc import Mapping
@@ -89,6 +90,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise InputError(f"weights {path}: not a whole safetensors file ({error})") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"weights {path}: refused or unreadable: damaged, no torch file, or with code or "
+            "objects beside its tensors; save a plain state dict or a safetensors file"
+        ) from error
     except Exception as error:  # damaged pickles raise almost anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"weights {path}: refused or unreadable: {reason}") from error
