@@ -14,6 +14,7 @@ from posebench.interfaces import (
     Victim,
     VictimSpec,
 )
+from posebench.module_victim import from_module
 from posebench.registry import Registry
 from posebench.rng import generator_for
 
@@ -32,5 +33,6 @@ __all__ = [
     "Victim",
     "VictimSpec",
     "__version__",
+    "from_module",
     "generator_for",
 ]
