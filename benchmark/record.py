@@ -40,6 +40,9 @@ CELL_KINDS: dict[str, type | tuple[type, ...]] = {
 }
 """What tables rely on."""
 
+GENERATED = ("leaderboards", "docs", "README.md")
+"""Top-level names that making records and tables writes to."""
+
 Record = dict[str, Any]
 
 
@@ -162,13 +165,17 @@ def read_records(folder: Path) -> list[Record]:
 
 @lru_cache(maxsize=1)
 def commit() -> tuple[str | None, bool | None]:
-    """Commit of the source tree and whether it has changes; (None, None) for a wheel."""
+    """Commit of the source tree and whether it has changes; (None, None) for a wheel.
+
+    What is generated from records (``GENERATED``) does not count as a change.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None, None
     try:
         head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        others = [f":(exclude){name}" for name in GENERATED]
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *others)
     except (OSError, subprocess.CalledProcessError):
         return None, None
     return head.strip(), bool(changed.strip())
