@@ -79,7 +79,8 @@ def measured(
     if recipe.adversarial is not None:
         found["attacked"] = {}
         jobs += [("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in CARD_ATTACKS]
-    shown = bar.add_task("evaluating", total=sum(samples for *_, samples in jobs) // part)
+    jobs = [(task, attack, max(1, samples // part)) for task, attack, samples in jobs]
+    shown = bar.add_task("evaluating", total=sum(samples for *_, samples in jobs))
     for task, attack, samples in jobs:
         if found["splits"] and time.monotonic() > deadline:
             break
@@ -87,7 +88,7 @@ def measured(
             network,
             attack=attack,
             task=task,
-            samples=samples // part,
+            samples=samples,
             vertices=SIZES[recipe.size].vertices,
             device=device,
             progress=lambda done: bar.advance(shown, done),

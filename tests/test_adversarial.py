@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.progress import Progress as Silent
 from torch import Tensor
 
 from posebench.attacks import FGM
+from posebench.benchmark import card, train_run
 from posebench.benchmark.adversarial import Adversarial, attack_rows
-from posebench.benchmark.anny import training_meshes
+from posebench.benchmark.anny import TASKS, training_meshes
 from posebench.benchmark.body import load_body
 from posebench.benchmark.card import overfitted
 from posebench.benchmark.checkpoint import NAME
@@ -27,13 +29,14 @@ from posebench.benchmark.metrics import perturbation_norms
 from posebench.benchmark.pairs import pairs_to_watch
 from posebench.benchmark.recipe import DEFAULT_RECIPES, Recipe, read_recipes, recipe_for
 from posebench.benchmark.time_budget import planned, seconds_of
+from posebench.benchmark.train_run import TrainOptions, train_one
 from posebench.benchmark.training import initial_network, train
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget
 from posebench.rng import generator_for
-from posebench.victims import PoseTransferNetwork, load_victim
+from posebench.victims import PoseTransferNetwork, load_victim, read_weights
 from tests.tiny_training import same_weights, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
@@ -208,6 +211,39 @@ def test_steps_are_planned_to_fit_and_kept_on_resuming(tmp_path: Path) -> None:
     assert again.steps == 3
     with pytest.raises(InputError, match="budget ends before"):
         planned(recipe, tmp_path / "none", time.monotonic() - 1, "cpu", compiled=False)
+
+
+def test_weights_are_there_before_they_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    recipe, options = tiny("npt", steps=2), TrainOptions(device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(train_run, "measured", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train_one(recipe, tmp_path, None, options, Silent(disable=True))
+    assert not (tmp_path / "card.md").exists()
+    cut = load_victim("npt", weights=tmp_path / "weights.safetensors")[0]
+    monkeypatch.setattr(card, "CARD_SAMPLES", 2)
+    path = train_one(recipe, tmp_path, None, options, Silent(disable=True))
+    assert same_weights(load_victim("npt", weights=path)[0], cut)
+    header = read_weights(path)
+    assert header is not None
+    assert set(header["card"]["splits"]) == set(TASKS)
+
+
+def test_after_the_deadline_only_the_first_split_is_evaluated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(card, "CARD_SAMPLES", 2)
+    recipe = tiny("npt", adversarial=Adversarial())
+    found = card.measured(
+        initial_network(recipe), recipe, device="cpu", bar=Silent(disable=True), deadline=0.0
+    )
+    assert list(found["splits"]) == ["anny/seen"]
+    assert found["attacked"] == {}
 
 
 def test_times_are_read_with_their_unit() -> None:
