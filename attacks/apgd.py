@@ -85,10 +85,7 @@ class APGD:
     ) -> tuple[Clouds, Float[Tensor, "b"]]:
         """The best point of one run and its objective."""
         clean = batch.pose.detach()
-        asked: dict[str, Any] = {
-            "objective": OBJECTIVES[self.objective],
-            "generator": generator,
-        }
+        asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
         pose = last = best = start
         values, gradient = pose_gradient(victim, batch, pose, **asked)
         best_values, best_gradient = values, gradient

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -73,30 +74,19 @@ class PGD:
         best = clean
         best_values = clean.points.new_full((len(batch),), -math.inf)
         seed = 0 if generator is None else generator.initial_seed()
+        asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
         for restart in range(self.restarts):
             pose = self._start(batch, generator_for(seed, "restart", restart))
             velocity = torch.zeros_like(clean.points)
             for _ in range(self.iterations):
-                values, gradient = pose_gradient(
-                    victim,
-                    batch,
-                    pose,
-                    objective=OBJECTIVES[self.objective],
-                    generator=generator,
-                )
+                values, gradient = pose_gradient(victim, batch, pose, **asked)
                 best, best_values = better(best, best_values, pose, values)
                 size = gradient.abs().mean(dim=(1, 2), keepdim=True)
                 tiny = torch.finfo(gradient.dtype).tiny
                 velocity = self.momentum * velocity + gradient / size.clamp_min(tiny)
                 step = steepest(velocity, self.budget, clean.mask) * self.travel / self.iterations
                 pose = project(pose.replace(pose.points + step), clean, self.budget)
-            values = pose_values(
-                victim,
-                batch,
-                pose,
-                objective=OBJECTIVES[self.objective],
-                generator=generator,
-            )
+            values = pose_values(victim, batch, pose, **asked)
             best, best_values = better(best, best_values, pose, values)
         runs = self.restarts
         return AttackResult(best, best_values, runs * (self.iterations + 1), runs * self.iterations)
