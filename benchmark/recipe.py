@@ -27,10 +27,10 @@ from posebench.victims import SIZES, VICTIMS
 
 SOON = {"after": 2 / 3, "rate_share": 1.0}
 LATE = {"after": 1 / 2, "rate_share": 0.5}
-ADVERSARIAL_PART = {"npt": LATE, "npt-mp": SOON, "gct": LATE, "gct-mp": SOON, "posemae": SOON}
-"""Defaults of an adversarial part. Networks that max-pool the pose are robust sooner, so theirs is
-half as long as the clean part (our choice; the paper has equal parts). The others need longer, and
-a lower rate: GC-Transformer diverged after 6,000 adversarial steps at the clean part's."""
+ADVERSARIAL_PART = {"npt": LATE, "npt-mp": SOON, "gct": SOON, "gct-mp": SOON, "posemae": SOON}
+"""Defaults of an adversarial part. The paper has equal parts; half as long was enough for the
+networks that max-pool the pose (our choice). For GC-Transformer equal parts were worse: at the
+clean part's rate it diverged, at half of it it ended less robust (docs/reproduction.md)."""
 
 
 @dataclass(frozen=True)
