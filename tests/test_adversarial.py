@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,15 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         assert robust.recipe == recipe_for(victim, adversarial=Adversarial("fgm", 0.08), seed=3)
         assert robust.recipe.clean_steps == clean.recipe.steps
         assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
+
+
+@pytest.mark.parametrize("name", ["table2", "table5", "options", "longer"])
+def test_shipped_recipes_can_be_read(name: str) -> None:
+    runs = read_recipes(name)
+    assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
+    assert {f.stem for f in files("posebench.benchmark").joinpath("recipes").iterdir()} == {
+        "table2", "table5", "options", "longer",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
