@@ -26,6 +26,8 @@ Examples:
 
 - posebench run --victim npt --attack fgm --eps 0.02 --defense sor --access adaptive
 
+- posebench run --victim npt --attack pgd --eps 0:0.08:9 --plot curve.png
+
 - posebench run --victim npt --weights my_npt.pth --task anny/unseen --json
 """
 
@@ -38,7 +40,9 @@ def run(
         typer.Option(help="Weights file of posebench or of a released repository."),
     ] = None,
     attack: Annotated[str, typer.Option(help="Attack on the pose source, or 'none'.")] = "fgm",
-    eps: Annotated[float, typer.Option(help="Budget, in --eps-unit.")] = 0.08,
+    eps: Annotated[
+        str, typer.Option(help="Budget, in --eps-unit; low:high:count sweeps, such as 0:0.16:9.")
+    ] = "0.08",
     iterations: Annotated[
         int | None, typer.Option(help="Gradient steps of an iterative attack.")
     ] = None,
@@ -72,19 +76,24 @@ def run(
     seed: Annotated[int, typer.Option(help="Of attack, noise baseline and defences.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     out: Annotated[Path, typer.Option(help="Folder for the JSON records.")] = Path("runs"),
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG or PDF of the curves over a swept eps.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only the records, as one JSON list.")
     ] = False,
 ) -> None:
     """Attack a victim and print a table like the paper's Table 2; write one record per cell."""
-    from posebench.benchmark.runs import RunSettings, run_cells
+    from posebench.benchmark.curves import draw_curves, eps_values
+    from posebench.benchmark.runs import RunSettings, run_cells, sweeps_of
     from posebench.benchmark.tables import print_run
+    from posebench.errors import InputError
 
     settings = RunSettings(
         victim=victim,
         weights=weights,
         attack=attack,
-        eps=eps,
+        eps=eps_values(eps),
         iterations=iterations,
         eps_unit=eps_unit,
         norm=norm,
@@ -99,8 +108,12 @@ def run(
         device=device,
         out=out,
     )
+    if plot is not None and len(settings.eps) < 2:
+        raise InputError("--plot needs a swept eps, such as --eps 0:0.16:9")
     with progress_bar("pairs", quiet=as_json) as bar:
         results = run_cells(settings, bar)
+    if plot is not None:
+        draw_curves(sweeps_of(results), plot)
     if as_json:
         sys.stdout.write(json.dumps([r.record for r in results], allow_nan=False) + "\n")
     else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,32 +11,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.attacks import EOT, Noise, attack_name, run_attack
-from posebench.attacks.gradient import frozen
-from posebench.benchmark.anny import PoseTransferTask, load_task
+from posebench import objective
+from posebench.attacks import EOT, attack_name, run_attack
+from posebench.attacks.gradient import pose_values
+from posebench.attacks.iterative import better
+from posebench.benchmark.anny import load_task
+from posebench.benchmark.measure import EVALUATION_DRAWS, measure, noise_pmd, trivial_pmd
 from posebench.benchmark.metrics import (
     METRICS,
     attack_intervals,
     attack_metrics,
     perturbation_norms,
-    pmd,
     summarise,
 )
 from posebench.benchmark.record import Record, environment, make_record
 from posebench.cloud import Clouds
+from posebench.defenses import defense_name
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Batch, Defense, Victim
+from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
 from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended, EqualPoints
 
 Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
-
-NOISE_DRAWS = 3
-"""Random perturbations of the attack's own budget that ``gain_over_noise`` takes the worst of."""
-
-EVALUATION_DRAWS = 5
-"""Draws of a stochastic victim that every evaluated number is a mean over."""
 
 EOT_DRAWS = 8
 """Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
@@ -64,10 +61,15 @@ class VictimSource:
     weights_sha256: str | None = None
 
 
-def evaluate(
+def evaluate(victim: Victim, *, attack: Attack | None = None, **settings: Any) -> Record:
+    """Clean and attacked metrics of a victim: :func:`evaluate_sweep` with one attack."""
+    return evaluate_sweep(victim, [attack], **settings)[0]
+
+
+def evaluate_sweep(
     victim: Victim,
+    attacks: Sequence[Attack | None],
     *,
-    attack: Attack | None = None,
     defense: Defense | None = None,
     task: str = "anny/seen",
     access: str = "oblivious",
@@ -79,14 +81,18 @@ def evaluate(
     device: str = "cpu",
     source: VictimSource | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Record:
-    """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
+) -> list[Record]:
+    """A record per attack, of a victim on the first ``samples`` pairs of a task.
 
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
     the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
     "straight-through" the same with the defence's gradient taken as the identity's, "transfer"
     the ``surrogate`` alone. Results do not depend on ``batch_size``. ``progress`` is called with
-    each batch's length.
+    each batch's length for every attack.
+
+    Attacks that follow each other with growing budgets make a curve: each sample keeps the pose of
+    the smaller budget where the larger one found nothing worse for what it sees, so the curve
+    cannot fall for want of luck. All budgets see the same random numbers.
 
     Raises:
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
@@ -94,73 +100,122 @@ def evaluate(
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
-    bare = victim
-    victim = bare if defense is None else Defended(bare, defense)
-    attacked_victim = seen_by_attack(bare, defense, access, surrogate)
-    if victim.spec.stochastic:
+    system = victim if defense is None else Defended(victim, defense)
+    seen = seen_by_attack(victim, defense, access, surrogate)
+    if system.spec.stochastic:
         # A draw belongs to a sample, whatever the batch: so one sample at a time.
         batch_size = 1
-    draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
-    eot = EOT_DRAWS if attacked_victim.spec.stochastic else 1
-    if eot > 1:
-        attacked_victim = EOT(attacked_victim, eot)
-    rows: dict[str, list[Tensor]] = {}
-    cost = {"forwards": 0, "backwards": 0}
-
-    def collect(prefix: str, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            rows.setdefault(prefix + name, []).append(value.detach().double().cpu())
-
+    if seen.spec.stochastic:
+        seen = EOT(seen, EOT_DRAWS)
+    tables = [Table() for _ in attacks]
     for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
-        collect("clean_", measure(victim, batch, seed))
-        collect("trivial.", trivial_pmd(pairs, batch))
+        clean = {f"clean_{k}": v for k, v in measure(system, batch, seed).items()}
+        clean |= {f"trivial.{k}": v for k, v in trivial_pmd(pairs, batch).items()}
         if defense is not None:
-            cleaned = defense(batch.pose, generator=generator_for(seed, "defense", device=device))
-            collect("", {"clean_kept": cleaned.counts / batch.pose.counts})
-        if attack is not None:
-            generator = generator_for(seed, "attack", device=device)
-            result = run_attack(attack, attacked_victim, batch, generator=generator)
-            cost = {"forwards": eot * result.forwards, "backwards": eot * result.backwards}
-            attacked = batch.with_pose(result.pose)
-            collect("", measure(victim, attacked, seed))
-            collect("norm.", perturbation_norms(batch.pose, result.pose))
-            collect("", {"noise_pmd": noise_pmd(victim, attack, batch, seed)})
-            collect("", {"radius": attack.budget.radius(batch.pose.mask)})
-            if defense is not None:
-                cleaned = defense(
-                    result.pose, generator=generator_for(seed, "defense", device=device)
-                )
-                collect("", {"kept": cleaned.counts / batch.pose.counts})
-        if progress is not None:
-            progress(len(ids))
-    values = {name: torch.cat(parts).numpy() for name, parts in rows.items()}
-    source = source or VictimSource()
-    cell = {
+            clean["clean_kept"] = kept_share(defense, batch.pose, seed)
+        last: AttackResult | None = None
+        for attack, table in zip(attacks, tables, strict=True):
+            table.add(clean)
+            if attack is not None:
+                generator = generator_for(seed, "attack", device=device)
+                result = run_attack(attack, seen, batch, generator=generator)
+                if last is not None:
+                    result = worse(seen, batch, last, result, seed)
+                last = result
+                table.add(attacked_rows(system, attack, batch, result, seed))
+                if defense is not None:
+                    table.add({"kept": kept_share(defense, result.pose, seed)})
+                table.cost = {"forwards": result.forwards, "backwards": result.backwards}
+            if progress is not None:
+                progress(len(ids))
+    where = {
         "task": task,
         "samples": samples,
         "fingerprint": pairs.fingerprint,
         "vertices": vertices,
-        "victim": bare.spec.name,
-        "size": source.size,
-        "training": source.training,
-        "recipe": source.recipe,
-        "network": source.network,
-        "weights_sha256": source.weights_sha256,
-        "attack": None if attack is None else attack_name(attack),
-        "attack_settings": None if attack is None else repr(attack),
-        "eps": None if attack is None else attack.budget.eps,
-        "eps_unit": None if attack is None else attack.budget.unit,
-        "norm": None if attack is None else attack.budget.norm,
-        "defense": None if defense is None else type(defense).__name__.lower(),
+        "victim": victim.spec.name,
+        **asdict(source or VictimSource()),
+        "defense": None if defense is None else defense_name(defense),
         "defense_settings": None if defense is None else repr(defense),
         "access": access if surrogate is None else f"{access} from {surrogate.spec.name}",
-        "wrappers": wrappers(victim),
+        "wrappers": wrappers(system),
         "seed": seed,
-        "draws": draws,
+        "draws": EVALUATION_DRAWS if system.spec.stochastic else 1,
     }
-    metrics = aggregate(values, attacked=attack is not None)
-    return make_record(cell, metrics, flags_of(metrics), cost, environment(device))
+    factor = EOT_DRAWS if isinstance(seen, EOT) else 1
+    records = []
+    for number, (attack, table) in enumerate(zip(attacks, tables, strict=True)):
+        metrics = aggregate(table.values(), attacked=attack is not None)
+        warm = [each for each in attacks[:number] if each is not None]
+        cell = {**where, **attack_fields(attack, warm)}
+        cost = {name: factor * count for name, count in table.cost.items()}
+        records.append(make_record(cell, metrics, flags_of(metrics), cost, environment(device)))
+    return records
+
+
+class Table:
+    """Per-sample values of one cell as they come, batch by batch."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Tensor]] = {}
+        self.cost = {"forwards": 0, "backwards": 0}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Append one batch's values, (B,) each."""
+        for name, value in values.items():
+            self.rows.setdefault(name, []).append(value.detach().double().cpu())
+
+    def values(self) -> dict[str, NDArray[np.float64]]:
+        """Name -> all samples' values."""
+        return {name: torch.cat(parts).numpy() for name, parts in self.rows.items()}
+
+
+def attacked_rows(
+    system: Victim, attack: Attack, batch: Batch, result: AttackResult, seed: int
+) -> dict[str, Tensor]:
+    """What is measured on attacked poses, (B,) each."""
+    norms = perturbation_norms(batch.pose, result.pose)
+    return {
+        **measure(system, batch.with_pose(result.pose), seed),
+        **{f"norm.{name}": value for name, value in norms.items()},
+        "noise_pmd": noise_pmd(system, attack, batch, seed),
+        "radius": attack.budget.radius(batch.pose.mask),
+    }
+
+
+def worse(
+    seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int
+) -> AttackResult:
+    """Per sample the pose with the higher PMD for what the attack sees; costs one forward more."""
+    generator = generator_for(seed, "warm start", device=batch.pose.points.device)
+    found = [
+        pose_values(seen, batch, each.pose, objective=objective.pmd, generator=generator)
+        for each in (last, new)
+    ]
+    pose, _ = better(last.pose, found[0], new.pose, found[1])
+    return replace(new, pose=pose, forwards=new.forwards + 2)
+
+
+def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:
+    """Share of each cloud's points that the defence keeps, (B,)."""
+    generator = generator_for(seed, "defense", device=pose.points.device)
+    return defense(pose, generator=generator).counts / pose.counts
+
+
+def attack_fields(attack: Attack | None, warm: list[Attack]) -> dict[str, Any]:
+    """The attack's part of a cell; ``warm`` are the attacks that a sweep ran before it."""
+    if attack is None:
+        names = ("attack", "attack_settings", "eps", "eps_unit", "norm")
+        return dict.fromkeys(names)
+    before = f" warm from eps {warm[-1].budget.eps:g}" if warm else ""
+    return {
+        "attack": attack_name(attack),
+        "attack_settings": repr(attack) + before,
+        "eps": attack.budget.eps,
+        "eps_unit": attack.budget.unit,
+        "norm": attack.budget.norm,
+    }
 
 
 def seen_by_attack(
@@ -182,61 +237,6 @@ def seen_by_attack(
     if access == "oblivious" or defense is None:
         return victim
     return Defended(victim, defense, straight_through=access == "straight-through")
-
-
-def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
-    """The victim's output in eval mode; its own randomness follows seed, draw and samples.
-
-    Raises:
-        InputError: if a cloud is empty or not finite, or the victim returns another shape or NaN.
-    """
-    batch.pose.check_finite("pose source")
-    batch.identity.check_finite("identity")
-    keys = ("victim", draw, *batch.sample_ids.tolist()) if victim.spec.stochastic else ("victim",)
-    generator = generator_for(seed, *keys, device=batch.pose.points.device)
-    with torch.no_grad(), frozen(victim):
-        output = victim(batch.pose, batch.identity, generator=generator)
-    check_output(victim, output, batch)
-    return output
-
-
-def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """All per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
-    draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
-    outputs = [predict(victim, batch, seed, draw) for draw in range(draws)]
-    return {
-        name: torch.stack([metric(output, batch) for output in outputs]).mean(dim=0)
-        for name, metric in METRICS.items()
-    }
-
-
-def check_output(victim: Victim, output: Clouds, batch: Batch) -> None:
-    """One clear error for a victim that breaks the contract."""
-    if output.points.shape != batch.target.points.shape:
-        raise InputError(
-            f"victim {victim.spec.name!r} returned {tuple(output.points.shape)}, expected the "
-            f"identity's {tuple(batch.target.points.shape)}"
-        )
-    if not bool(torch.isfinite(output.points).all()):
-        raise InputError(f"victim {victim.spec.name!r} returned NaN or infinite coordinates")
-
-
-def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor:
-    """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
-    noise = Noise(attack.budget)
-    draws = [
-        run_attack(noise, victim, batch, generator=generator_for(seed, "noise", draw)).pose
-        for draw in range(NOISE_DRAWS)
-    ]
-    values = [pmd(predict(victim, batch.with_pose(pose), seed), batch) for pose in draws]
-    return torch.stack(values).amax(dim=0)
-
-
-def trivial_pmd(pairs: PoseTransferTask, batch: Batch) -> dict[str, Tensor]:
-    """PMD of the three answers that need no skill; every table prints them."""
-    outputs = pairs.trivial_outputs(batch.sample_ids.cpu())
-    device = batch.pose.points.device
-    return {name: pmd(output.to(device), batch) for name, output in outputs.items()}
 
 
 def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,12 +12,12 @@ import torch
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.anny import TASKS
-from posebench.benchmark.harness import VictimSource, evaluate, seen_by_attack
+from posebench.benchmark.harness import VictimSource, evaluate_sweep, seen_by_attack
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Budget, Norm, Unit
+from posebench.interfaces import Attack, Budget, Norm, Unit
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, read_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
@@ -36,7 +37,7 @@ class RunSettings:
     victim: str
     weights: Path | None
     attack: str
-    eps: float
+    eps: list[float]
     iterations: int | None
     eps_unit: str
     norm: str
@@ -54,7 +55,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class CellResult:
-    """A record, where it was written and how long it took."""
+    """A record, where it was written and how long it took (a sweep's time shared evenly)."""
 
     record: Record
     path: Path
@@ -70,14 +71,15 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         raise unknown("size", settings.size, SIZES)
     if settings.task not in TASKS:
         raise unknown("task", settings.task, TASKS)
-    budget = Budget(settings.eps, cast(Norm, settings.norm), cast(Unit, settings.eps_unit))
-    attack = None
+    unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
+    budgets = [Budget(eps, norm, unit) for eps in settings.eps]
+    attacks: list[Attack | None] = [None]
     if settings.attack == "none" and settings.iterations is not None:
         raise InputError("--iterations needs an attack")
     if settings.defense == "none" and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     if settings.attack != "none":
-        attack = make_attack(settings.attack, budget, settings.iterations)
+        attacks = [make_attack(settings.attack, b, settings.iterations) for b in budgets]
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
     device = resolve_device(settings.device)
     surrogate = None
@@ -89,11 +91,11 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     results = []
     for network, source in networks:
         label = f"{network.spec.title}, {source.training} training"
-        job = bar.add_task(label, total=settings.samples)
+        job = bar.add_task(label, total=settings.samples * len(attacks))
         started = time.monotonic()
-        record = evaluate(
+        records = evaluate_sweep(
             network.to(device, torch.float32),
-            attack=attack,
+            attacks,
             defense=defense,
             task=settings.task,
             access=settings.access,
@@ -104,11 +106,20 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
             seed=settings.seed,
             device=device,
             source=source,
-            progress=lambda done, job=job: bar.advance(job, done),  # type: ignore[misc]
+            progress=partial(bar.advance, job),
         )
-        seconds = time.monotonic() - started
-        results.append(CellResult(record, write_record(settings.out, record), seconds))
+        seconds = (time.monotonic() - started) / len(records)
+        results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
     return results
+
+
+def sweeps_of(results: list[CellResult]) -> dict[str, list[Record]]:
+    """Training -> its records in the order of their eps."""
+    found: dict[str, list[Record]] = {}
+    for result in results:
+        cell = result.record["cell"]
+        found.setdefault(f"{cell['victim']}, {cell['training']} training", []).append(result.record)
+    return found
 
 
 def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSource]]:

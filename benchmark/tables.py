@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from posebench.benchmark.cost import Cost
+from posebench.benchmark.curves import curve_area
 from posebench.benchmark.metrics import KAPPAS
-from posebench.benchmark.runs import CellResult
+from posebench.benchmark.runs import CellResult, sweeps_of
 
 CAPTION = """\
 PMD x1e-4, mean [95 % bootstrap interval over pairs]
@@ -39,7 +40,9 @@ def print_run(results: list[CellResult]) -> None:
     attacked = cell["attack"] is not None
     title = f"{cell['victim']} ({cell['size']}), {cell['task']}, {cell['samples']} pairs"
     if attacked:
-        title += f"\n{cell['attack']} {cell['eps']:g} {cell['eps_unit']} ({cell['norm']})"
+        swept = sorted({r.record["cell"]["eps"] for r in results})
+        shown = f"{swept[0]:g}" if len(swept) == 1 else f"{swept[0]:g} to {swept[-1]:g}"
+        title += f"\n{cell['attack']} {shown} {cell['eps_unit']} ({cell['norm']})"
     if cell["defense"]:
         title += f", {cell['defense']} ({cell['access']})"
     table = Table(
@@ -51,7 +54,10 @@ def print_run(results: list[CellResult]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         metrics = result.record["metrics"]
-        row = [result.record["cell"]["training"], scaled(metrics["clean_pmd"])]
+        label = result.record["cell"]["training"]
+        if attacked and len(swept) > 1:
+            label += f"\neps {result.record['cell']['eps']:g}"
+        row = [label, scaled(metrics["clean_pmd"])]
         if attacked:
             row += [
                 scaled(metrics["pmd"]),
@@ -67,6 +73,9 @@ def print_run(results: list[CellResult]) -> None:
         "without any skill: "
         + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
     )
+    for label, records in sweeps_of(results).items():
+        if (area := curve_area(records)) is not None:
+            console.print(f"{label}: PMD x1e-4 averaged over the swept eps {area * 1e4:.1f}")
     if attacked and all(r.record["cell"]["training"] == "clean" for r in results):
         console.print("adversarial training: no such weights are shipped for this victim yet")
     for result in results:

@@ -15,4 +15,13 @@ DEFENSES.register("drop", RandomDrop)
 DEFENSES.register("smooth", GaussianSmoothing)
 DEFENSES.register("knn", KNNMean)
 
-__all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop"]
+
+def defense_name(defense: Defense) -> str:
+    """The registry's name of a defence; that of its class for one that is not registered."""
+    for name, make in DEFENSES.items():
+        if make is type(defense):
+            return name
+    return type(defense).__name__.lower()
+
+
+__all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop", "defense_name"]

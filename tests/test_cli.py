@@ -266,6 +266,11 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "far from any name": (["--victim", "?" * 9], ["known are gct, gct-mp, npt"]),
     "line break in a name": (["--attack", "a\nb"], ["unknown attack"]),
     "release for another norm": (["--eps-unit", "release", "--norm", "linf"], ["'l2' alone"]),
+    "eps text": (["--eps", "abc"], ["low:high:count", "'abc'"]),
+    "eps range falls": (["--eps", "0.2:0.1:3"], ["low < high"]),
+    "eps range of one": (["--eps", "0:0.1:1"], ["count of 2..100"]),
+    "eps range without count": (["--eps", "0:0.1"], ["low:high:count"]),
+    "plot without a range": (["--plot", "p.png"], ["needs a swept eps"]),
     "eps nan": (["--eps", "nan"], ["eps", "nan"]),
     "eps inf": (["--eps", "inf"], ["eps", "inf"]),
     "eps negative": (["--eps=-0.1"], ["eps", "-0.1"]),
@@ -509,7 +514,6 @@ def test_cost_prints_and_writes_every_victim(cli: Cli, tmp_path: Path) -> None:
     "line",
     [
         ["run"],
-        ["run", "--victim", "npt", "--eps", "abc"],
         ["run", "--victim", "npt", "--samples", "1.5"],
         ["run", "--victim", "npt", "--no-such-option"],
         ["runn"],
@@ -618,7 +622,7 @@ def test_process_refuses_in_one_line(case: str, tmp_path: Path) -> None:
 
 
 def test_process_usage_error(tmp_path: Path) -> None:
-    done = process("run", "--victim", "npt", "--eps", "abc", cwd=tmp_path)
+    done = process("run", "--victim", "npt", "--samples", "abc", cwd=tmp_path)
     assert done.returncode == 2
     assert "Usage: " in done.stderr
     assert "Traceback" not in done.stderr
