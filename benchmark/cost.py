@@ -128,19 +128,26 @@ def write_costs(path: Path, costs: list[Cost], device: str) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def costs_markdown(path: Path) -> list[str]:
-    """The table of a file of costs.
+def read_costs(path: Path) -> tuple[list[Cost], dict[str, Any]]:
+    """The costs of a file and where they were measured.
 
     Raises:
         InputError: if the file is not one of :func:`write_costs`.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        costs = [Cost(**each) for each in content["costs"]]
         where = content["environment"]
-        place = f"{where['device_name']} ({where['device']}, {where['threads']} threads)"
+        place = {key: where[key] for key in ("device_name", "device", "threads", "torch", "commit")}
+        return [Cost(**each) for each in content["costs"]], place
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a file of costs ({error})") from error
+
+
+def costs_markdown(path: Path) -> list[str]:
+    """The table of a file of costs; errors as :func:`read_costs`."""
+    costs, where = read_costs(path)
+    threads = "1 thread" if where["threads"] == 1 else f"{where['threads']} threads"
+    place = f"{where['device_name']} ({where['device']}, {threads})"
     lines = [
         "",
         "## Cost of one pair (Table 4)",

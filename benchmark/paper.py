@@ -5,10 +5,11 @@ The paper's numbers are reported, ours are measured; a column holds one kind onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from posebench.benchmark.cost import Cost
 from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record
 from posebench.errors import InputError
@@ -24,6 +25,9 @@ TABLE_2 = {
     "posemae": (77.6, 16.9),
 }
 """PMD x1e-4 under FGM 0.08 on seen, without and with adversarial training."""
+
+TABLE_4 = {"npt": (24.2, 4.4), "gct": (48.1, 5.6), "posemae": (40.7, 4.8)}
+"""Megabytes of weights and milliseconds a forward on a V100; NPT-MP is not in the table."""
 
 TABLE_5 = {"vanilla": 4.0, "masking": 3.8, "channel": 3.4}
 """Clean PMD x1e-4 of 3D-PoseMAE as parts are added."""
@@ -203,6 +207,24 @@ def table_options(records: list[Record]) -> list[str]:
     return lines
 
 
+def table_4(costs: list[Cost]) -> list[str]:
+    """Size and time of one forward at the published size."""
+    measured = {cost.victim: cost for cost in costs if cost.size == "paper"}
+    lines = [
+        "| victim | MB: paper | measured | forward ms: paper (V100) | measured "
+        "| times NPT: paper | measured |",
+        "|---" * 7 + "|",
+    ]
+    for victim, (size, time) in TABLE_4.items():
+        if victim in measured and "npt" in measured:
+            cost, base = measured[victim], measured["npt"]
+            lines.append(
+                f"| {victim} | {size} | {cost.megabytes:.1f} | {time} | {cost.forward_ms:.0f} "
+                f"| {time / TABLE_4['npt'][1]:.2f} | {cost.forward_ms / base.forward_ms:.2f} |"
+            )
+    return lines
+
+
 TABLES: dict[str, Callable[[list[Record]], list[str]]] = {
     "table 1": table_1,
     "table 2": table_2,
@@ -212,14 +234,16 @@ TABLES: dict[str, Callable[[list[Record]], list[str]]] = {
 }
 
 
-def with_tables(page: str, records: list[Record]) -> str:
+def with_tables(page: str, records: list[Record], costs: Sequence[Cost] = ()) -> str:
     """A page with the text between ``<!-- name -->`` and ``<!-- /name -->`` renewed."""
-    for name, table in TABLES.items():
+    made = {name: table(records) for name, table in TABLES.items()}
+    made["table 4"] = table_4(list(costs))
+    for name, lines in made.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start not in page:
             continue
         before, rest = page.split(start, 1)
         if end not in rest:
             raise InputError(f"{start} without {end} after it")
-        page = f"{before}{start}\n" + "\n".join(table(records)) + f"\n{end}{rest.split(end, 1)[1]}"
+        page = f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end, 1)[1]}"
     return page

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from posebench.benchmark.cost import costs_markdown
+from posebench.benchmark.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.paper import (
     find,
     interval,
@@ -188,7 +188,9 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     if not records:
         raise InputError(f"{records_folder}: holds no records; make some with 'posebench run'")
     text = markdown_text(records)
+    costs: list[Cost] = []
     for path in sorted((out / "costs").glob("*.json")):
+        costs += read_costs(path)[0]
         text += "\n".join(costs_markdown(path)) + "\n"
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
     readme = out.parent / "README.md"
@@ -196,7 +198,7 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
         files[readme] = with_headline(text, records)
     page = out.parent / "docs" / "reproduction.md"
     if page.is_file():
-        files[page] = with_tables(page.read_text(encoding="utf-8"), records)
+        files[page] = with_tables(page.read_text(encoding="utf-8"), records, costs)
     return files
 
 

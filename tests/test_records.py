@@ -448,6 +448,8 @@ def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
     cost = Cost("npt", "paper", 1024, 6890, 6_054_941, 24.2, 812.4, 1700.0, 300.0, 900.0)
     write_costs(path, [cost], "cpu")
     text = "\n".join(costs_markdown(path))
+    page = with_tables("<!-- table 4 -->\n<!-- /table 4 -->", [], [cost])
+    assert "| npt | 24.2 | 24.2 | 4.4 | 812 | 1.00 | 1.00 |" in page
     assert "| npt | paper | 6890 | 6,054,941 | 24.2 | 812 | 1700 | 300 | 900 |" in text
     for broken in ("", "[]", "{}", '{"costs": [{"victim": 1}], "environment": {}}'):
         path.write_text(broken, encoding="utf-8")
