@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from posebench import __version__
 from posebench.benchmark import train_command
 from posebench.benchmark.progress import progress_bar
 
@@ -16,8 +17,25 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="How robust are 3D pose-transfer networks? Attack them, defend them, print honest tables.",
 )
+
+
+def show_version(wanted: bool | None) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"posebench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = None,
+) -> None:
+    """How robust are 3D pose-transfer networks? Attack them, defend them, print honest tables."""
+
 
 EXAMPLES = """
 Examples:
@@ -220,6 +238,11 @@ def main() -> None:
         app()
     except InputError as error:
         typer.echo(f"posebench: error: {' '.join(str(error).splitlines())}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("posebench"):
+            raise
+        typer.echo(f"posebench: error: this needs {error.name}: pip install {error.name}", err=True)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError) or "memory" in str(error)):

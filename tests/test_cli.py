@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
+import posebench
 from posebench.benchmark.cli import main
 from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.record import KEYS, check_record
@@ -239,6 +240,10 @@ def test_released_checkpoint(
     outcome = cli(*words(tmp_path / "released.pth", tmp_path / "out", "--json"))
     assert (outcome.code, outcome.err) == (0, "")
     assert json.loads(outcome.out)[0]["cell"]["training"] == "imported"
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version") == Outcome(0, f"posebench {posebench.__version__}\n", "")
 
 
 def test_list_names_everything(cli: Cli) -> None:

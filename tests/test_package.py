@@ -143,6 +143,24 @@ except ModuleNotFoundError:
     assert python(code, cwd=tmp_path).splitlines() == ["npt 1", "absent"]
 
 
+def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
+    code = f"BLOCKED = {OPTIONAL}{BLOCKER}"
+    code += f"""
+sys.argv = ["posebench", "report", "--records", {str(ROOT / "leaderboards" / "records")!r}]
+from posebench.benchmark.cli import main
+sys.stderr = sys.stdout
+try:
+    main()
+except SystemExit as stop:
+    print(stop.code)
+"""
+    assert python(code, cwd=tmp_path).splitlines() == [
+        "posebench: error: this needs pandas: pip install pandas",
+        "2",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_needs_no_optional_package(tmp_path: Path) -> None:
     code = f"BLOCKED = {OPTIONAL}{BLOCKER}"
     code += """
