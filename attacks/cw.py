@@ -76,8 +76,8 @@ class CW:
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
         found, values, _ = self.smallest(victim, batch, generator=generator)
-        cost = self.searches * self.iterations
-        return AttackResult(project(found, batch.pose, self.budget), values, cost, cost)
+        cost, unseen = self.searches * self.iterations, torch.full_like(values, math.nan)
+        return AttackResult(project(found, batch.pose, self.budget), unseen, cost, cost)
 
     def smallest(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None

@@ -230,6 +230,14 @@ def picture(
     typer.echo(str(out))
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is Python's, the CPU allocator's or an accelerator's out-of-memory error."""
+    text = str(error)
+    return isinstance(error, MemoryError) or any(
+        part in text for part in ("out of memory", "allocate memory", "not enough memory")
+    )
+
+
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, never a traceback."""
     from posebench.errors import InputError
@@ -245,7 +253,7 @@ def main() -> None:
         typer.echo(f"posebench: error: this needs {error.name}: pip install {error.name}", err=True)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "memory" in str(error)):
+        if not out_of_memory(error):
             raise
         typer.echo("posebench: error: out of memory; try a smaller --batch-size", err=True)
         sys.exit(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -28,7 +29,7 @@ from posebench.benchmark.record import Record, environment, make_record
 from posebench.cloud import Clouds
 from posebench.defenses import defense_name
 from posebench.errors import InputError
-from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
+from posebench.interfaces import Attack, AttackResult, Batch, Budget, Defense, Victim
 from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended, EqualPoints
@@ -95,14 +96,16 @@ def evaluate_sweep(
     cannot fall for want of luck. All budgets see the same random numbers.
 
     Raises:
-        InputError: unknown task or access, counts out of range, or a victim that misbehaves.
+        InputError: unknown task or access, counts out of range, budgets that do not grow, or a
+            victim that misbehaves.
     """
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
     system = victim if defense is None else Defended(victim, defense)
     seen = seen_by_attack(victim, defense, access, surrogate)
-    if system.spec.stochastic:
+    check_growing([attack.budget for attack in attacks if attack is not None])
+    if system.spec.stochastic or seen.spec.stochastic:
         # A draw belongs to a sample, whatever the batch: so one sample at a time.
         batch_size = 1
     if seen.spec.stochastic:
@@ -187,7 +190,7 @@ def attacked_rows(
 def worse(
     seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int
 ) -> AttackResult:
-    """Per sample the pose with the higher PMD for what the attack sees; costs one forward more."""
+    """Per sample the pose with the higher PMD for what the attack sees; costs two forwards more."""
     generator = generator_for(seed, "warm start", device=batch.pose.points.device)
     found = [
         pose_values(seen, batch, each.pose, objective=objective.pmd, generator=generator)
@@ -195,6 +198,13 @@ def worse(
     ]
     pose, _ = better(last.pose, found[0], new.pose, found[1])
     return replace(new, pose=pose, forwards=new.forwards + 2)
+
+
+def check_growing(budgets: Sequence[Budget]) -> None:
+    """Raise InputError unless each budget holds the one before: its poses may be kept."""
+    for small, large in pairwise(budgets):
+        if (small.norm, small.unit) != (large.norm, large.unit) or small.eps > large.eps:
+            raise InputError(f"a sweep's budgets must grow, got {large} after {small}")
 
 
 def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:

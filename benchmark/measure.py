@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from posebench.benchmark.anny import PoseTransferTask
 from posebench.benchmark.metrics import METRICS, pmd
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Batch, Victim
+from posebench.interfaces import Attack, Batch, Metric, Victim
 from posebench.rng import generator_for
 
 NOISE_DRAWS = 3
@@ -37,13 +39,15 @@ def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
     return output
 
 
-def measure(victim: Victim, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """All per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
+def measure(
+    victim: Victim, batch: Batch, seed: int, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, Tensor]:
+    """Per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
     draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
     outputs = [predict(victim, batch, seed, draw) for draw in range(draws)]
     return {
         name: torch.stack([metric(output, batch) for output in outputs]).mean(dim=0)
-        for name, metric in METRICS.items()
+        for name, metric in metrics.items()
     }
 
 
@@ -65,7 +69,7 @@ def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor
         run_attack(noise, victim, batch, generator=generator_for(seed, "noise", draw)).pose
         for draw in range(NOISE_DRAWS)
     ]
-    values = [pmd(predict(victim, batch.with_pose(pose), seed), batch) for pose in draws]
+    values = [measure(victim, batch.with_pose(pose), seed, {"pmd": pmd})["pmd"] for pose in draws]
     return torch.stack(values).amax(dim=0)
 
 

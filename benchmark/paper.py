@@ -5,14 +5,15 @@ The paper's numbers are reported, ours are measured; a column holds one kind onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from posebench.attacks import FGM, PGD
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record
-from posebench.errors import InputError
+from posebench.interfaces import Budget
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 TABLE_1 = {"npt-mp": (2.1, 12.7), "npt": (1.1, 9.3), "gct": (0.6, 4.0), "posemae": (0.6, 3.4)}
@@ -39,6 +40,14 @@ PARTS = {
     "spatial": {"scales": 3, "mask_ratio": 0.5, "attention": "spatial"},
 }
 """The settings behind the rows of Table 5; the paper has no spatial row with these parts."""
+
+
+CLEAN: dict[str, str | None] = {"attack_settings": None}
+FGM_02, FGM_08, PGD_08 = (
+    {"attack_settings": repr(attack)}
+    for attack in (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
+)
+"""What the tables show: these attacks with just these settings, PGD with 20 steps."""
 
 
 def interval(summary: dict[str, Any]) -> str:
@@ -96,7 +105,7 @@ def table_1(records: list[Record]) -> list[str]:
         for task, value in zip(("anny/seen", "anny/unseen"), reported, strict=True):
             row.append(f"{value:.1f}")
             for training in ("clean", "adversarial"):
-                found = find(records, victim=victim, task=task, attack=None, training=training)
+                found = find(records, victim=victim, task=task, training=training, **CLEAN)
                 row.append(interval(found["metrics"]["pmd"]) if found else "-")
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -113,13 +122,12 @@ def table_2(records: list[Record]) -> list[str]:
     for victim, reported in TABLE_2.items():
         row = [victim]
         cells = {
-            (attack, training): find(
-                records, victim=victim, task="anny/seen", attack=attack, eps=0.08,
-                eps_unit="rms", norm="l2", training=training,
+            (name, training): find(
+                records, victim=victim, task="anny/seen", training=training, **attack
             )
-            for attack in ("fgm", "pgd")
+            for name, attack in (("fgm", FGM_08), ("pgd", PGD_08))
             for training in ("clean", "adversarial")
-        }  # fmt: skip
+        }
         shown = {
             key: interval(found["metrics"]["pmd"]) if found else "-" for key, found in cells.items()
         }
@@ -153,13 +161,11 @@ def table_seeds(records: list[Record]) -> list[str]:
     several = {victim for victim, seed in by_seed if seed}
     for victim, seed in sorted(key for key in by_seed if key[0] in several):
         row, cells = [victim, str(seed)], {}
-        for attack, eps in ((None, None), ("fgm", 0.08)):
+        for name, attack in (("clean", CLEAN), ("fgm", FGM_08)):
             for training in ("clean", "adversarial"):
-                found = find(
-                    by_seed[victim, seed],
-                    task="anny/seen", attack=attack, eps=eps, training=training,
-                )  # fmt: skip
-                cells[str(attack), training] = found
+                wanted = {"task": "anny/seen", "training": training, **attack}
+                found = find(by_seed[victim, seed], **wanted)
+                cells[name, training] = found
                 row.append(interval(found["metrics"]["pmd"]) if found else "-")
         lines.append(f"| {' | '.join([*row, _times(cells, 'fgm')])} |")
     return lines
@@ -175,12 +181,8 @@ def table_5(records: list[Record]) -> list[str]:
     for part, parts in PARTS.items():
         row = [part, f"{TABLE_5[part]:.1f}" if part in TABLE_5 else "-"]
         alike = [r for r in records if parts.items() <= (r["cell"]["network"] or {}).items()]
-        for task, attack, eps in (
-            ("anny/seen", None, None),
-            ("anny/unseen", None, None),
-            ("anny/seen", "fgm", 0.08),
-        ):
-            found = find(alike, victim="posemae", task=task, attack=attack, eps=eps)
+        for task, attack in (("anny/seen", CLEAN), ("anny/unseen", CLEAN), ("anny/seen", FGM_08)):
+            found = find(alike, victim="posemae", task=task, **attack)
             row.append(interval(found["metrics"]["pmd"]) if found else "-")
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -200,8 +202,8 @@ def table_options(records: list[Record]) -> list[str]:
             rows.setdefault(key, []).append(record)
     for (victim, changes), cells in sorted(rows.items()):
         row = [victim, changes]
-        for attack, eps in ((None, None), ("fgm", 0.02), ("fgm", 0.08), ("pgd", 0.08)):
-            found = find(cells, task="anny/seen", attack=attack, eps=eps)
+        for attack in (CLEAN, FGM_02, FGM_08, PGD_08):
+            found = find(cells, task="anny/seen", **attack)
             row.append(interval(found["metrics"]["pmd"]) if found else "-")
         lines.append(f"| {' | '.join(row)} |")
     return lines
@@ -234,16 +236,6 @@ TABLES: dict[str, Callable[[list[Record]], list[str]]] = {
 }
 
 
-def with_tables(page: str, records: list[Record], costs: Sequence[Cost] = ()) -> str:
-    """A page with the text between ``<!-- name -->`` and ``<!-- /name -->`` renewed."""
-    made = {name: table(records) for name, table in TABLES.items()}
-    made["table 4"] = table_4(list(costs))
-    for name, lines in made.items():
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        if start not in page:
-            continue
-        before, rest = page.split(start, 1)
-        if end not in rest:
-            raise InputError(f"{start} without {end} after it")
-        page = f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end, 1)[1]}"
-    return page
+def paper_tables(records: list[Record], costs: list[Cost]) -> dict[str, list[str]]:
+    """Name -> lines of every table beside the paper's."""
+    return {**{name: table(records) for name, table in TABLES.items()}, "table 4": table_4(costs)}

@@ -25,12 +25,22 @@ from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS
 
-SOON = {"after": 2 / 3, "rate_share": 1.0}
-LATE = {"after": 1 / 2, "rate_share": 0.5}
-ADVERSARIAL_PART = {"npt": LATE, "npt-mp": SOON, "gct": SOON, "gct-mp": SOON, "posemae": SOON}
-"""Defaults of an adversarial part. The paper has equal parts; half as long was enough for the
-networks that max-pool the pose (our choice). For GC-Transformer equal parts were worse: at the
-clean part's rate it diverged, at half of it it ended less robust (docs/reproduction.md)."""
+ADVERSARIAL_PART: dict[str, dict[str, Any]] = {
+    "npt": {"rate_share": 0.5},
+    "npt-mp": {"after": 2 / 3},
+    "gct": {"after": 2 / 3},
+    "gct-mp": {"after": 2 / 3},
+    "posemae": {"after": 2 / 3},
+}
+"""How a victim's default adversarial part differs from ``Adversarial``'s defaults. The paper has
+equal parts; half as long was enough for the networks that max-pool the pose (our choice). For
+GC-Transformer equal parts were worse: at the clean part's rate it diverged, at half of it it ended
+less robust (docs/reproduction.md)."""
+
+
+def adversarial_part(victim: str, **given: Any) -> Adversarial:
+    """The default adversarial part of a victim with the given changes."""
+    return Adversarial(**{**ADVERSARIAL_PART.get(victim, {}), **given})
 
 
 @dataclass(frozen=True)
@@ -72,12 +82,7 @@ class Recipe:
         """Steps before the adversarial part."""
         if self.adversarial is None:
             return self.steps
-        return round(self.steps * self.part("after"))
-
-    def part(self, name: str) -> float:
-        """``after`` or ``rate_share`` of the adversarial part, the victim's own if unset."""
-        value: float | None = getattr(self.adversarial, name)
-        return ADVERSARIAL_PART.get(self.victim, LATE)[name] if value is None else value
+        return round(self.steps * self.adversarial.after)
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -161,14 +166,6 @@ def recipe_for(
             "points": min(recipe.points, limit),
             "pose_points": min(recipe.pose_points, limit),
         }
-    if adversarial is not None:
-        own = ADVERSARIAL_PART.get(victim, LATE)
-        after, share = adversarial.after, adversarial.rate_share
-        adversarial = replace(
-            adversarial,
-            after=own["after"] if after is None else after,
-            rate_share=own["rate_share"] if share is None else share,
-        )
     if steps is None:
         steps = recipe.steps
         if adversarial is not None and adversarial.after:
@@ -226,7 +223,7 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
         raise InputError(f"{where}: start needs an adversarial part that goes on from there")
     try:
         if "adversarial" in settings:
-            settings["adversarial"] = Adversarial(**settings["adversarial"])
+            settings["adversarial"] = adversarial_part(entry["victim"], **settings["adversarial"])
         recipe = recipe_for(**{**settings, **common})
     except (TypeError, InputError) as error:
         raise InputError(f"{where}: {error}") from error
@@ -242,16 +239,16 @@ def check_keys(table: Any, known: Any, path: Path) -> None:
             raise InputError(f"recipe {path}: {unknown('key', key, known)}")
 
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "float": (int, float), "bool": (bool,), "Schedule": (str,),
-    "dict": (dict,), "Adversarial": (dict,),
-}  # fmt: skip
-"""What TOML may hold for a field of this type; a bool is no number."""
-
-NAMES = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
-    "Schedule": "a text", "dict": "a table", "Adversarial": "a table",
-}  # fmt: skip
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "dict": ((dict,), "a table"),
+    "Schedule": ((str,), "a text"),
+    "Adversarial": ((dict,), "a table"),
+}
+"""What TOML may hold for a field of this type, and how to say so; a bool is no number."""
 
 
 def kinds(made: type) -> dict[str, str]:
@@ -262,10 +259,9 @@ def kinds(made: type) -> dict[str, str]:
 def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:
     """Raise InputError naming the key whose value is of another type than its field."""
     for key, value in table.items():
-        kind = wanted[key]
-        fits = isinstance(value, KINDS[kind]) and (kind == "bool" or not isinstance(value, bool))
-        if not fits:
-            raise InputError(f"{where}: {key} must be {NAMES[kind]}, got {value!r}")
+        types, words = KINDS[wanted[key]]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InputError(f"{where}: {key} must be {words}, got {value!r}")
 
 
 def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -277,10 +273,11 @@ def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def recipe_changes(recipe: dict[str, Any]) -> str:
     """What sets a recipe on a card apart from its victim's default, besides the network."""
-    adversarial = Adversarial() if recipe.get("adversarial") else None
-    if recipe.get("victim") not in DEFAULT_RECIPES:
+    victim = recipe.get("victim")
+    if victim not in DEFAULT_RECIPES:
         return ""
-    usual = flat_recipe(asdict(recipe_for(recipe["victim"], adversarial=adversarial)))
+    adversarial = adversarial_part(victim) if recipe.get("adversarial") else None
+    usual = flat_recipe(asdict(recipe_for(victim, adversarial=adversarial)))
     found = flat_recipe(recipe)
     odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
     return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())

@@ -12,19 +12,18 @@ import torch
 
 from posebench.benchmark.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.paper import (
+    FGM_08,
     find,
     interval,
+    paper_tables,
     shipped_fingerprints,
     shipped_plain,
-    with_tables,
 )
 from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
 from posebench.victims import VICTIMS
-
-HEADLINE_START, HEADLINE_END = "<!-- headline -->", "<!-- /headline -->"
 
 COLUMNS = (
     "task", "victim", "size", "training", "recipe", "network",
@@ -147,37 +146,38 @@ def _markdown_cell(record: Record, notes: list[str]) -> str:
     return text
 
 
-def headline(records: list[Record]) -> str:
+def headline(records: list[Record]) -> list[str]:
     """The README's table: clean and attacked PMD of every victim on the paper's Table 2 setting."""
     lines = [
         "| victim | training | clean PMD | under FGM 0.08 | random noise of that size |",
         "|---|---|---|---|---|",
     ]
     records = [record for record in records if shipped_plain(record)]
-    setting = {
-        "task": "anny/seen", "attack": "fgm", "eps": 0.08, "eps_unit": "rms", "norm": "l2",
-    }  # fmt: skip
     for victim, training in sorted({(r["cell"]["victim"], r["cell"]["training"]) for r in records}):
-        found = find(records, victim=victim, training=training, **setting)
+        found = find(records, victim=victim, training=training, task="anny/seen", **FGM_08)
         if found is not None:
             metrics = found["metrics"]
             shown = [interval(metrics[name]) for name in ("clean_pmd", "pmd")]
             noise = interval(metrics["noise_pmd"]).partition(" ")[0]
             lines.append(f"| {victim} | {training} | {shown[0]} | {shown[1]} | {noise} |")
-    return "\n".join(lines)
+    return lines
 
 
-def with_headline(readme: str, records: list[Record]) -> str:
-    """The README with its generated table renewed."""
-    before, rest = readme.split(HEADLINE_START, 1)
-    if HEADLINE_END not in rest:
-        raise InputError(f"README.md: {HEADLINE_START} without {HEADLINE_END} after it")
-    _, after = rest.split(HEADLINE_END, 1)
-    return f"{before}{HEADLINE_START}\n{headline(records)}\n{HEADLINE_END}{after}"
+def with_tables(page: str, made: dict[str, list[str]], where: str) -> str:
+    """A page with the text between ``<!-- name -->`` and ``<!-- /name -->`` renewed."""
+    for name, lines in made.items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if start not in page:
+            continue
+        before, rest = page.split(start, 1)
+        if end not in rest:
+            raise InputError(f"{where}: {start} without {end} after it")
+        page = f"{before}{start}\n" + "\n".join(lines) + f"\n{end}{rest.split(end, 1)[1]}"
+    return page
 
 
 def tables(records_folder: Path, out: Path) -> dict[Path, str]:
-    """Path -> content of every generated file; a README beside ``out`` gets its headline table.
+    """Path -> content of every generated file; pages beside ``out`` get the tables they mark.
 
     Raises:
         InputError: no records, or one that is not valid.
@@ -193,12 +193,10 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
         costs += read_costs(path)[0]
         text += "\n".join(costs_markdown(path)) + "\n"
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
-    readme = out.parent / "README.md"
-    if readme.is_file() and HEADLINE_START in (text := readme.read_text(encoding="utf-8")):
-        files[readme] = with_headline(text, records)
-    page = out.parent / "docs" / "reproduction.md"
-    if page.is_file():
-        files[page] = with_tables(page.read_text(encoding="utf-8"), records, costs)
+    made = {"headline": headline(records), **paper_tables(records, costs)}
+    for page in (out.parent / "README.md", out.parent / "docs" / "reproduction.md"):
+        if page.is_file():
+            files[page] = with_tables(page.read_text(encoding="utf-8"), made, page.name)
     return files
 
 

@@ -85,8 +85,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
-    from posebench.benchmark.adversarial import Adversarial
-    from posebench.benchmark.recipe import SHIPPED, read_recipes, recipe_for
+    from posebench.benchmark.recipe import SHIPPED, adversarial_part, read_recipes, recipe_for
     from posebench.benchmark.time_budget import seconds_of
     from posebench.benchmark.train_run import TrainOptions, train_one, train_runs
     from posebench.errors import InputError
@@ -119,7 +118,7 @@ def train(
     size, seed = size or "compact", seed or 0
     part = None
     if adversarial is not None:
-        part = Adversarial(attack=adversarial, **given)
+        part = adversarial_part(victim, attack=adversarial, **given)
     else:
         refuse_given(what, "training without --adversarial")
     made = recipe_for(

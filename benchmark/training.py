@@ -287,7 +287,7 @@ def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int
     """Linear warm-up times half a cosine down to zero, in each part anew."""
     peak, first, last = 1.0, 0, recipe.clean_steps
     if recipe.adversarial is not None and step >= recipe.clean_steps:
-        peak, first, last = recipe.part("rate_share"), recipe.clean_steps, recipe.steps
+        peak, first, last = recipe.adversarial.rate_share, recipe.clean_steps, recipe.steps
     factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
     factor *= peak * 0.5 * (1 + math.cos(math.pi * (step - first) / (last - first)))
     for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):

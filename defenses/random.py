@@ -37,7 +37,11 @@ class RandomDrop:
             raise InputError(f"keep must be in (0, 1], got {self.keep}")
 
     def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds:
-        draws = _random(torch.rand, pose, generator).masked_fill(~pose.mask, 2.0)
+        draws = (
+            _random(torch.rand, pose.mask.shape, generator)
+            .to(pose.mask.device)
+            .masked_fill(~pose.mask, 2.0)
+        )
         rank = draws.argsort(dim=1).argsort(dim=1)
         count = (self.keep * pose.counts).round().clamp_min(1)
         return pose.keep(rank < count[:, None])
@@ -58,7 +62,7 @@ class GaussianSmoothing:
             raise InputError(f"votes must be at least 1, got {self.votes}")
 
     def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds:
-        noise = torch.stack([_random(torch.randn, pose, generator) for _ in range(3)], dim=2)
+        noise = _random(torch.randn, pose.points.shape, generator).to(pose.points)
         return pose.replace(pose.points + self.sigma * noise * pose.mask[..., None])
 
 
@@ -94,9 +98,8 @@ class KNNMean:
         return Clouds(points[batch, index].mean(dim=2) * pose.mask[..., None], pose.mask, pose.full)
 
 
-def _random(draw: Callable[..., Tensor], pose: Clouds, generator: Generator | None) -> Tensor:
-    """Draws of shape (B, N) on the generator's device, moved to the cloud's."""
+def _random(draw: Callable[..., Tensor], shape: torch.Size, generator: Generator | None) -> Tensor:
+    """Draws on the generator's device; without one, from seed 0."""
     if generator is None:
         generator = generator_for(0, "defense")
-    values = draw(pose.mask.shape, generator=generator, device=generator.device)
-    return values.to(pose.points)
+    return draw(shape, generator=generator, device=generator.device)

@@ -148,8 +148,7 @@ class AttackResult:
 
     Attributes:
         pose: the adversarial clouds, inside the budget.
-        loss: (B,) mean squared coordinate error reached, as the attack saw it; NaN where the
-            attack did not look.
+        loss: (B,) the attack's objective at ``pose``, as it saw it; NaN where it did not look.
         forwards: victim forwards per sample.
         backwards: gradients to the pose per sample.
     """

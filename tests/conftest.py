@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from posebench.benchmark import training
 from posebench.benchmark.anny import training_meshes
 from posebench.benchmark.body import Body
+from posebench.benchmark.record import write_record
+from tests.made_records import made
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +28,26 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def meshes_made_once() -> Iterator[None]:
     """Skinning the 6,400 training meshes is most of a short run: keep them."""
-    made: dict[int, Tensor] = {}
+    kept: dict[int, Tensor] = {}
 
     def cached(body: Body) -> Tensor:
-        if body.rest.shape[1] not in made:
-            made[body.rest.shape[1]] = training_meshes(body)
-        return made[body.rest.shape[1]]
+        if body.rest.shape[1] not in kept:
+            kept[body.rest.shape[1]] = training_meshes(body)
+        return kept[body.rest.shape[1]]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "training_meshes", cached)
         yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four cells on disk."""
+    for record in (
+        made(),
+        made(victim="gct", pmd=(5e-4, 7e-4), flags=("under-trained",)),
+        made(training="adversarial", pmd=(1e-3, 1e-3)),
+        made(attack=None, eps=None, eps_unit=None, norm=None, pmd=(1e-3, 1e-3)),
+    ):
+        write_record(tmp_path / "records", record)
+    return tmp_path / "records"

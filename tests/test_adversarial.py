@@ -28,7 +28,13 @@ from posebench.benchmark.checkpoint import NAME
 from posebench.benchmark.harness import evaluate
 from posebench.benchmark.metrics import perturbation_norms
 from posebench.benchmark.pairs import pairs_to_watch
-from posebench.benchmark.recipe import DEFAULT_RECIPES, Recipe, read_recipes, recipe_for
+from posebench.benchmark.recipe import (
+    DEFAULT_RECIPES,
+    Recipe,
+    adversarial_part,
+    read_recipes,
+    recipe_for,
+)
 from posebench.benchmark.time_budget import planned, seconds_of
 from posebench.benchmark.train_run import TrainOptions, train_one
 from posebench.benchmark.training import initial_network, train
@@ -264,7 +270,9 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         clean, robust = runs[f"{victim}-clean"], runs[f"{victim}-adversarial"]
         assert clean.recipe == replace(DEFAULT_RECIPES[victim], seed=3)
         assert robust.start == clean.name
-        assert robust.recipe == recipe_for(victim, adversarial=Adversarial("fgm", 0.08), seed=3)
+        assert robust.recipe == recipe_for(
+            victim, adversarial=adversarial_part(victim, attack="fgm", eps=0.08), seed=3
+        )
         assert robust.recipe.clean_steps == clean.recipe.steps
         assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
 

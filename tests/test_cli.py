@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 import posebench
-from posebench.benchmark.cli import main
+from posebench.benchmark.cli import main, out_of_memory
 from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.record import KEYS, check_record
 from posebench.benchmark.training import initial_network
@@ -240,6 +240,14 @@ def test_released_checkpoint(
     outcome = cli(*words(tmp_path / "released.pth", tmp_path / "out", "--json"))
     assert (outcome.code, outcome.err) == (0, "")
     assert json.loads(outcome.out)[0]["cell"]["training"] == "imported"
+
+
+def test_only_real_want_of_memory_is_called_that() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**58)
+    assert out_of_memory(error.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert not out_of_memory(RuntimeError("unsupported memory format option"))
 
 
 def test_version(cli: Cli) -> None:

@@ -63,3 +63,13 @@ def test_cost_of_a_warm_start_is_counted() -> None:
     network, _ = load_victim("npt-mp")
     records = evaluate_sweep(network, [FGM(Budget(e)) for e in (0.01, 0.02)], samples=1)
     assert [record["cost"]["forwards"] for record in records] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "second", [Budget(0.01), Budget(0.05, norm="linf"), Budget(0.05, unit="total")]
+)
+def test_budgets_that_do_not_grow_are_refused(second: Budget) -> None:
+    """A smaller budget must not inherit a pose from outside its ball."""
+    network, _ = load_victim("npt-mp")
+    with pytest.raises(InputError, match="budgets must grow"):
+        evaluate_sweep(network, [FGM(Budget(0.02)), FGM(second)], samples=1)

@@ -110,6 +110,19 @@ def test_stochastic_systems_are_evaluated_alike_in_every_batch(name: str) -> Non
     assert one["cost"] == {"forwards": EOT_DRAWS, "backwards": EOT_DRAWS}
 
 
+def test_a_random_surrogate_attacks_alike_in_every_batch() -> None:
+    victim = initial_network(Recipe("npt-mp", size="tiny")).eval()
+    surrogate = Defended(victim, RandomDrop())
+    one, three = (
+        evaluate(
+            victim, attack=FGM(Budget(0.05)), access="transfer", surrogate=surrogate,
+            samples=3, vertices=800, batch_size=size,
+        )["metrics"]["pmd"]["per_sample"]
+        for size in (1, 3)
+    )  # fmt: skip
+    np.testing.assert_allclose(one, three, rtol=1e-5)
+
+
 def test_eot_is_stronger_than_one_draw_against_a_random_defence() -> None:
     batch = random_batch((40,) * 24, width=40, points=20)
     victim = Defended(small("npt-mp"), RandomDrop(0.3))

@@ -1,0 +1,205 @@
+"""Leaderboards, the pages' generated tables, the paper's numbers beside ours."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posebench.attacks import PGD
+from posebench.benchmark import paper
+from posebench.benchmark.cost import Cost, costs_markdown, write_costs
+from posebench.benchmark.paper import TABLES, paper_tables
+from posebench.benchmark.record import Record, read_records, write_record
+from posebench.benchmark.report import (
+    COLUMNS,
+    check_tables,
+    csv_text,
+    markdown_text,
+    with_tables,
+    write_tables,
+)
+from posebench.errors import InputError
+from posebench.interfaces import Budget
+from tests.made_records import made
+
+
+def test_csv_has_every_cell(folder: Path) -> None:
+    records = read_records(folder)
+    text = csv_text(records)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == list(COLUMNS)
+    assert len(rows) == 4
+    for row, record in zip(rows, records, strict=True):
+        for key in ("victim", "training", "task"):
+            assert row[key] == record["cell"][key]
+        assert float(row["pmd"]) == record["metrics"]["pmd"]["mean"]
+        assert float(row["pmd_worst"]) == max(record["metrics"]["pmd"]["per_sample"])
+        assert float(row["copy-pose"]) == 0.006
+        assert row["asr@tau"] == "", "undefined is empty"
+        assert row["flags"] == " ".join(record["flags"])
+    assert csv_text(copy.deepcopy(records)) == text
+
+
+def test_markdown_has_every_cell(folder: Path) -> None:
+    records = read_records(folder)
+    text = markdown_text(records)
+    assert markdown_text(copy.deepcopy(records)) == text
+    assert "## anny/seen, clean" in text
+    assert "## anny/seen, fgm 0.08 rms (l2)" in text
+    for record in records:
+        assert f"{record['metrics']['pmd']['mean'] * 1e4:.1f} [" in text
+    attacked = text.split("## anny/seen, fgm")[1]
+    assert attacked.index("| gct |") < attacked.index("| npt |"), "best first"
+    assert "| victim | clean training | adversarial training |" in attacked
+    assert "\\*" in attacked
+    assert "* under-trained" in attacked
+
+
+def test_cells_that_differ_in_seed_or_weights_alone_are_all_shown(tmp_path: Path) -> None:
+    for number in range(3):
+        pmd = (1e-3 * (number + 1),) * 2
+        write_record(tmp_path, made(seed=min(number, 1), weights_sha256=f"{number // 2}a", pmd=pmd))
+    text = markdown_text(read_records(tmp_path))
+    for number in range(3):
+        assert f"{10 * (number + 1):.1f} [" in text
+
+
+SHIPPED: dict[str, Any] = {"size": "compact", "weights_sha256": "c", "recipe": {"seed": 0}}
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of SHIPPED count as made from weights that come with the library."""
+    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c"})
+
+
+@pytest.mark.usefixtures("shipped")
+def test_undefined_values_in_tables(tmp_path: Path) -> None:
+    write_record(tmp_path / "records", made(pmd=(math.nan, 1.0), **SHIPPED))
+    write_record(tmp_path / "records", made(victim="gct", **SHIPPED))
+    (tmp_path / "README.md").write_text("<!-- headline -->\n<!-- /headline -->\n", encoding="utf-8")
+    write_tables(tmp_path / "records", tmp_path / "boards")
+    text = (tmp_path / "boards" / "results.md").read_text(encoding="utf-8")
+    assert text.index("| gct |") < text.index("| npt | undefined |"), "undefined last"
+    (row,) = [
+        row
+        for row in csv.DictReader(io.StringIO((tmp_path / "boards" / "results.csv").read_text()))
+        if row["victim"] == "npt"
+    ]
+    assert row["pmd"] == row["pmd_low"] == row["pmd_worst"] == ""
+    assert "nan" not in text.lower()
+    assert "| npt | clean | 10.0" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("shipped")
+def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "boards"
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "before\n<!-- headline -->\nold\n<!-- /headline -->\nafter\n", encoding="utf-8"
+    )
+    assert check_tables(folder, out) == ["results.csv", "results.md", "README.md"]
+    written = write_tables(folder, out)
+    assert [path.name for path in written] == ["results.csv", "results.md", "README.md"]
+    assert check_tables(folder, out) == []
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- headline -->\n| victim")
+    assert text.endswith("<!-- /headline -->\nafter\n")
+    first = [path.read_bytes() for path in written]
+    assert [path.read_bytes() for path in write_tables(folder, out)] == first
+    with (out / "results.md").open("a", encoding="utf-8") as stream:
+        stream.write("edited\n")
+    assert check_tables(folder, out) == ["results.md"]
+    write_record(folder, made(victim="posemae"))
+    assert check_tables(folder, out) == ["results.csv", "results.md"]
+    write_record(folder, made(victim="posemae", **SHIPPED))
+    assert check_tables(folder, out) == ["results.csv", "results.md", "README.md"]
+
+
+def test_readme_with_half_a_marker_is_an_error(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("<!-- headline -->\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"README\.md: .* without <!-- /headline -->"):
+        write_tables(folder, tmp_path / "boards")
+    assert not (tmp_path / "boards").exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_no_records_is_an_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="records"):
+        write_tables(tmp_path / name, tmp_path / "boards")
+    assert not (tmp_path / "boards").exists()
+
+
+# ---- beside the paper
+
+PAGE = "a\n" + "\n".join(f"<!-- {n} -->\nold\n<!-- /{n} -->" for n in TABLES) + "\nz\n"
+
+
+def renewed(page: str, records: list[Record], costs: list[Cost]) -> str:
+    return with_tables(page, paper_tables(records, costs), "page")
+
+
+def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c", "a", "s"})
+    usual = {"size": "compact", "victim": "npt", "recipe": {"seed": 0}}
+    parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
+    ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": "other"}
+    records = [
+        made(pmd=(0.02, 0.03), weights_sha256="elsewhere", **usual),
+        made(pmd=(0.0123,) * 2, weights_sha256="c", **usual),
+        made(pmd=(0.0041,) * 2, weights_sha256="a", training="adversarial", **usual),
+        made(pmd=(0.0199,) * 2, weights_sha256="s", **{**usual, "recipe": {"seed": 1}}),
+        made(pmd=(0.0777,) * 2, weights_sha256="c", defense="sor", **usual),
+        made(pmd=(0.0555,) * 2, **ablation),
+        made(
+            pmd=(0.0333,) * 2,
+            size="compact",
+            training="adversarial",
+            weights_sha256="o",
+            recipe={"victim": "npt", "seed": 0, "adversarial": {"sor": True}, "steps": 9},
+        ),
+    ]
+    records.append(made(pmd=(9.0,), weights_sha256="c", **usual))  # fewer pairs
+    records.append(made(pmd=(9.0,) * 2, weights_sha256="c", seed=5, **usual))
+    pgd_50 = repr(PGD(Budget(0.08), iterations=50))
+    records.append(
+        made(pmd=(9.0,) * 9, weights_sha256="c", attack="pgd", attack_settings=pgd_50, **usual)
+    )
+    page = renewed(PAGE, records, [])
+    assert "90000" not in page
+    assert renewed(page, records, []) == page
+    assert (page.startswith("a\n"), page.endswith("\nz\n"), "old" in page) == (True, True, False)
+    sections = {n: page.split(f"<!-- {n} -->")[1].split(f"<!-- /{n} -->")[0] for n in TABLES}
+    (row,) = (line for line in sections["table 2"].splitlines() if line.startswith("| npt |"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[:3] == ["npt", "237.6", "123.0 [122.9, 123.1]"]
+    assert cells[3:7] == ["59.0", "41.0 [40.9, 41.1]", "4.0", "3.0"]
+    assert cells[7:] == ["-", "-", "-"]
+    assert "| npt | 1 | - | - | 199.0 [198.9, 199.1] | - | - |" in sections["seeds"]
+    assert "| vanilla | 4.0 | - | - | 555.0" in sections["table 5"]
+    assert "| npt | steps 9, sor True | - | - | 333.0 [332.9, 333.1] | - |" in sections["options"]
+    assert "777" not in page
+    assert "250.0" not in page
+    with pytest.raises(InputError, match="without <!-- /table 1 -->"):
+        renewed("<!-- table 1 -->", records, [])
+
+
+def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.json"
+    cost = Cost("npt", "paper", 1024, 6890, 6_054_941, 24.2, 812.4, 1700.0, 300.0, 900.0)
+    write_costs(path, [cost], "cpu")
+    text = "\n".join(costs_markdown(path))
+    page = renewed("<!-- table 4 -->\n<!-- /table 4 -->", [], [cost])
+    assert "| npt | 24.2 | 24.2 | 4.4 | 812 | 1.00 | 1.00 |" in page
+    assert "| npt | paper | 6890 | 6,054,941 | 24.2 | 812 | 1700 | 300 | 900 |" in text
+    for broken in ("", "[]", "{}", '{"costs": [{"victim": 1}], "environment": {}}'):
+        path.write_text(broken, encoding="utf-8")
+        with pytest.raises(InputError, match="not a file of costs"):
+            costs_markdown(path)
