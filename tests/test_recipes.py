@@ -1,0 +1,84 @@
+"""Recipes: the shipped ones, what a TOML file may hold, and clear refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from posebench.benchmark.recipe import (
+    DEFAULT_RECIPES,
+    adversarial_part,
+    read_recipes,
+    recipe_for,
+)
+from posebench.errors import InputError
+
+
+def test_table2_trains_every_victim_clean_and_adversarially() -> None:
+    runs = {run.name: run for run in read_recipes("table2", seed=3)}
+    assert len(runs) == 8
+    for victim in ("npt", "npt-mp", "gct", "posemae"):
+        clean, robust = runs[f"{victim}-clean"], runs[f"{victim}-adversarial"]
+        assert clean.recipe == replace(DEFAULT_RECIPES[victim], seed=3)
+        assert robust.start == clean.name
+        assert robust.recipe == recipe_for(
+            victim, adversarial=adversarial_part(victim, attack="fgm", eps=0.08), seed=3
+        )
+        assert robust.recipe.clean_steps == clean.recipe.steps
+        assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
+
+
+@pytest.mark.parametrize("name", ["table2", "table5", "options", "longer"])
+def test_shipped_recipes_can_be_read(name: str) -> None:
+    runs = read_recipes(name)
+    assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
+    assert {f.stem for f in files("posebench.benchmark").joinpath("recipes").iterdir()} == {
+        "table2", "table5", "options", "longer",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "holds no"),
+        ("run = 3", "holds no"),
+        ("runs = []", "did you mean 'run'"),
+        ("[[run]]\nvictim = 'npt'", "lacks 'name'"),
+        ("[[run]]\nname = 'a'", "lacks 'victim'"),
+        ("[[run]]\nname = 'a'\nvictim = 'nptt'", "unknown victim 'nptt'"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nstesp = 3", "did you mean 'steps'"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = 0", "steps must be"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = 'many'", "a: "),
+        ("[[run]]\nname = '../a'\nvictim = 'npt'", "name"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nstart = 'b'\nadversarial = {}", "starts from 'b'"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nstart = 'b'", "start needs an adversarial part"),
+        ("[[run]]\nname = '..'\nvictim = 'npt'", "not a folder's name"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = 3.5", "steps must be a whole number"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = true", "steps must be a whole number"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nbf16 = 'no'", "bf16 must be true or false"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nseed = '7'", "seed must be a whole number"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = {sor = 'no'}", "sor must be true or"),
+        ("[[run]]\nname = 'a'\nvictim = 'posemae'\nnetwork = {scales = 2.5}", "scales"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = 'fgm'", "adversarial must be a table"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = {atack = 'fgm'}", "'attack'"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = {eps = 'big'}", "a: "),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\n" * 2, "two runs are called 'a'"),
+        ("[[run]", "Expected"),
+    ],
+)
+def test_bad_recipes_name_what_is_wrong(text: str, part: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=part) as error:
+        read_recipes(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_missing_recipes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'table2'"):
+        read_recipes("tabel2")
+    with pytest.raises(InputError, match="No such file"):
+        read_recipes(str(tmp_path / "none.toml"))
