@@ -71,21 +71,29 @@ def run(
             "code's eps * sqrt(3 * 1024)."
         ),
     ] = "rms",
-    norm: Annotated[str, typer.Option(help="l2, linf or l2_vertex.")] = "l2",
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="l2 (default), linf or l2_vertex; drop or add: then --eps is a share of points."
+        ),
+    ] = None,
     defense: Annotated[
         str, typer.Option(help="Defence in front of the victim, or 'none'.")
     ] = "none",
     access: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What the attack sees: oblivious (the bare victim), adaptive (with its defence), "
-            "straight-through (the defence's gradient taken as the identity's), transfer "
+            help="What the attack sees: oblivious (default: the bare victim), adaptive (with its "
+            "defence), straight-through (the defence's gradient taken as the identity's), transfer "
             "(a surrogate)."
         ),
-    ] = "oblivious",
+    ] = None,
     surrogate: Annotated[
         str | None,
-        typer.Option(help="Victim whose shipped clean weights a transfer attack is made on."),
+        typer.Option(
+            help="Victim whose shipped clean weights a transfer attack is made on; default for "
+            "attack 'transfer': gct, for gct itself npt."
+        ),
     ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
     samples: Annotated[int, typer.Option(help="Test pairs.")] = 32,

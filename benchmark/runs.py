@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -40,9 +40,9 @@ class RunSettings:
     eps: list[float]
     iterations: int | None
     eps_unit: str
-    norm: str
+    norm: str | None
     defense: str
-    access: str
+    access: str | None
     surrogate: str | None
     task: str
     samples: int
@@ -71,6 +71,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         raise unknown("size", settings.size, SIZES)
     if settings.task not in TASKS:
         raise unknown("task", settings.task, TASKS)
+    settings = with_defaults(settings)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]
     attacks: list[Attack | None] = [None]
@@ -86,7 +87,8 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     if settings.surrogate is not None:
         surrogate = load_victim(settings.surrogate, size=settings.size)[0].to(device)
     networks = sources(settings)
-    seen_by_attack(networks[0][0], defense, settings.access, surrogate)  # refuses bad access
+    access = settings.access or "oblivious"
+    seen_by_attack(networks[0][0], defense, access, surrogate)  # refuses bad access
     check_writable(settings.out)
     results = []
     for network, source in networks:
@@ -98,7 +100,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
             attacks,
             defense=defense,
             task=settings.task,
-            access=settings.access,
+            access=access,
             surrogate=surrogate,
             samples=settings.samples,
             vertices=SIZES[settings.size].vertices,
@@ -111,6 +113,16 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         seconds = (time.monotonic() - started) / len(records)
         results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
     return results
+
+
+def with_defaults(settings: RunSettings) -> RunSettings:
+    """Norm, access and surrogate filled in where they follow from the attack's name."""
+    name, access, surrogate = settings.attack, settings.access, settings.surrogate
+    norm = settings.norm or (name if name in ("drop", "add") else "l2")
+    if name == "transfer":
+        access = access or "transfer"
+        surrogate = surrogate or ("gct" if settings.victim != "gct" else "npt")
+    return replace(settings, norm=norm, access=access, surrogate=surrogate)
 
 
 def sweeps_of(results: list[CellResult]) -> dict[str, list[Record]]:

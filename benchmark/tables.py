@@ -11,6 +11,7 @@ from rich.table import Table
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.curves import curve_area
 from posebench.benchmark.metrics import KAPPAS
+from posebench.benchmark.record import Record
 from posebench.benchmark.runs import CellResult, sweeps_of
 
 CAPTION = """\
@@ -81,16 +82,28 @@ def print_run(results: list[CellResult]) -> None:
     for result in results:
         record = result.record
         if attacked:
-            norms, cost = record["metrics"]["norms"], record["cost"]
+            cost = record["cost"]
             console.print(
-                f"{record['cell']['training']}: radius {record['metrics']['radius']:.4g} m, "
-                f"reached L2 {norms['l2']['max']:.4g} m, {norms['rms']['max']:.4g} m RMS; "
+                f"{record['cell']['training']}: {reached(record)}; "
                 f"{cost['forwards']} forward and {cost['backwards']} backward a sample; "
                 f"{result.seconds:.1f} s"
             )
         for flag in record["flags"]:
             console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
         console.print(f"record {result.path}", soft_wrap=True, markup=False)
+
+
+def reached(record: Record) -> str:
+    """How much of its budget an attack used, at most."""
+    norms, radius = record["metrics"]["norms"], record["metrics"]["radius"]
+    norm = record["cell"]["norm"]
+    if norm in ("drop", "add"):
+        share = norms["dropped" if norm == "drop" else "added"]["max"]
+        return f"{norm} up to {radius:.4g} points, {100 * share:.1f} % reached"
+    return (
+        f"radius {radius:.4g} m, reached L2 {norms['l2']['max']:.4g} m, "
+        f"{norms['rms']['max']:.4g} m RMS"
+    )
 
 
 def print_costs(costs: list[Cost]) -> None:
