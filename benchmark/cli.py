@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import train_command
+from posebench.benchmark import check_command, train_command
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -155,6 +155,7 @@ def list_all() -> None:
 
 
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
+app.command(epilog=check_command.EXAMPLES)(check_command.check)
 
 
 @app.command()

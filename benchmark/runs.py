@@ -86,7 +86,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     surrogate = None
     if settings.surrogate is not None:
         surrogate = load_victim(settings.surrogate, size=settings.size)[0].to(device)
-    networks = sources(settings)
+    networks = find_networks(settings.victim, settings.weights, settings.size)
     access = settings.access or "oblivious"
     seen_by_attack(networks[0][0], defense, access, surrogate)  # refuses bad access
     check_writable(settings.out)
@@ -134,13 +134,14 @@ def sweeps_of(results: list[CellResult]) -> dict[str, list[Record]]:
     return found
 
 
-def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSource]]:
+def find_networks(
+    victim: str, weights: Path | None, size: str
+) -> list[tuple[PoseTransferNetwork, VictimSource]]:
     """The networks to evaluate: a given file, or all shipped trainings of the victim."""
-    victim, size = settings.victim, settings.size
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
-    if settings.weights is not None:
-        return [with_source(*load_victim(victim, weights=settings.weights))]
+    if weights is not None:
+        return [with_source(*load_victim(victim, weights=weights))]
     found = [with_source(*load_victim(victim, size=size))]
     if shipped_path(victim, size, adversarial=True).is_file():
         found.append(with_source(*load_victim(victim, size=size, adversarial=True)))

@@ -442,7 +442,9 @@ def test_budget_refuses_unknown_norm_and_unit(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InputError, match="'release' is defined for norm 'l2' alone"):
         Budget(0.1, "linf", "release")
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
-    with pytest.raises(InputError, match=r"unknown norm 'l1'.*known are add, drop, l2, l2_vertex, linf"):
+    with pytest.raises(
+        InputError, match=r"unknown norm 'l1'.*known are add, drop, l2, l2_vertex, linf"
+    ):
         Budget(0.1, cast("DistanceNorm", "l1"))
     with pytest.raises(InputError, match="unknown eps unit 'mm': known are release, rms, total"):
         Budget(0.1, unit=cast("Unit", "mm"))
