@@ -29,11 +29,11 @@ from posebench.benchmark.body import (
     load_body,
     pose_body,
 )
+from posebench.benchmark.pair_task import PairTask
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Batch
-from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 
@@ -114,14 +114,18 @@ class PoseTransferTask:
         }
 
 
-def load_task(name: str, *, samples: int, vertices: int = 1700) -> PoseTransferTask:
+def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
     """The first ``samples`` pairs of a split; more samples extend the same list.
+
+    Tasks of other data sets than ``anny`` come from the folder in POSEBENCH_DATA.
 
     Raises:
         InputError: unknown task or a sample count outside 1..4096.
     """
     if name not in TASKS:
-        raise unknown("task", name, TASKS)
+        from posebench.benchmark.dataset_pairs import load_dataset_task  # it builds on this module
+
+        return load_dataset_task(name, samples=samples, vertices=vertices)
     if not 1 <= samples <= MAX_SAMPLES:
         raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
     body = load_body(vertices)

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import run_attack
-from posebench.benchmark.anny import load_task
+from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.metrics import pmd
+from posebench.errors import InputError
 from posebench.files import write_atomically
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Victim
@@ -46,6 +47,8 @@ def sample_panels(
 ) -> list[Panel]:
     """Six panels of one test pair: pose, attacked pose, identity, truth, clean and attacked."""
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
+    if not isinstance(pairs, PoseTransferTask):
+        raise InputError(f"pictures are drawn of anny's tasks alone, not of {task}")
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
     pose_faces = pairs.orders(ids)[0].argsort(dim=1)[:, pairs.body.faces][0].numpy()

@@ -12,6 +12,8 @@ import torch
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.anny import TASKS
+from posebench.benchmark.dataset_pairs import load_dataset_task
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.harness import VictimSource, evaluate_sweep, seen_by_attack
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
@@ -69,8 +71,8 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
-    if settings.task not in TASKS:
-        raise unknown("task", settings.task, TASKS)
+    if settings.task not in (*TASKS, *DATASET_TASKS):
+        raise unknown("task", settings.task, (*TASKS, *DATASET_TASKS))
     settings = with_defaults(settings)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]
@@ -90,6 +92,12 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     access = settings.access or "oblivious"
     seen_by_attack(networks[0][0], defense, access, surrogate)  # refuses bad access
     check_writable(settings.out)
+    vertices = SIZES[settings.size].vertices
+    if settings.task in DATASET_TASKS:
+        job = bar.add_task("reading meshes", total=None)
+        advance = partial(bar.advance, job)
+        data = load_dataset_task(settings.task, samples=settings.samples, progress=advance)
+        vertices = data.vertices
     results = []
     for network, source in networks:
         label = f"{network.spec.title}, {source.training} training"
@@ -103,7 +111,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
             access=access,
             surrogate=surrogate,
             samples=settings.samples,
-            vertices=SIZES[settings.size].vertices,
+            vertices=vertices,
             batch_size=settings.batch_size,
             seed=settings.seed,
             device=device,

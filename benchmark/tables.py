@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.curves import curve_area
@@ -106,6 +107,18 @@ def reached(record: Record) -> str:
     )
 
 
+def print_findings(found: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """What a data folder holds, one table per data set."""
+    console = Console()
+    for title, rows in found:
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for what, finding in rows:
+            table.add_row(what, Text(finding))
+        console.print(table)
+
+
 def print_costs(costs: list[Cost]) -> None:
     """Time, size and memory of victims."""
     table = Table(box=box.SIMPLE_HEAD, title=f"one pair, {costs[0].vertices} vertices")
@@ -127,6 +140,7 @@ def print_registries() -> None:
     """Everything that has a name."""
     from posebench.attacks import ATTACKS
     from posebench.benchmark.anny import TASKS
+    from posebench.benchmark.datasets import DATASET_TASKS
     from posebench.defenses import DEFENSES
     from posebench.victims import SIZES, VICTIMS
     from posebench.victims.weights import shipped_path
@@ -148,5 +162,6 @@ def print_registries() -> None:
     console.print(f"attacks: {', '.join(ATTACKS)}")
     console.print(f"defences: {', '.join(DEFENSES)}")
     console.print(f"tasks: {', '.join(TASKS)}")
+    console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
     sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
     console.print(f"sizes: {', '.join(sizes)}")
