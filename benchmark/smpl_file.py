@@ -170,7 +170,7 @@ def _model_of(arrays: dict[str, NDArray[Any]]) -> SmplModel:
     for key in ("v_template", "shapedirs", "posedirs", "J_regressor", "weights"):
         if arrays[key].dtype.kind not in "fiu" or not np.isfinite(arrays[key]).all():
             raise InputError(f"{key} must hold finite numbers")
-        floats[key] = torch.from_numpy(np.ascontiguousarray(arrays[key], dtype=np.float64))
+        floats[key] = torch.from_numpy(np.array(arrays[key], dtype=np.float64, order="C"))
     return SmplModel(
         template=floats["v_template"],
         shape_directions=floats["shapedirs"][..., :SHAPES].contiguous(),

@@ -32,7 +32,7 @@ CHUNK = 25
 X, Y, Z = ((axis,) for axis in range(3))
 XYZ = (0, 1, 2)
 
-Draw = tuple[tuple[int, ...], tuple[int, ...], float, float]
+Draw = tuple[tuple[int, ...], tuple[int, ...], int, int]
 """Joints and axes that one draw sets, and its range in degrees."""
 
 
@@ -126,7 +126,7 @@ def obj_faces(faces: NDArray[np.int64]) -> str:
     return ("f %d %d %d\n" * len(faces)) % tuple((faces + 1).ravel().tolist())
 
 
-def _mirrored(sign: int, low: float, high: float) -> tuple[float, float]:
+def _mirrored(sign: int, low: int, high: int) -> tuple[int, int]:
     """A range of the left side, or the right side's counterpart."""
     return (low, high) if sign > 0 else (-high, -low)
 

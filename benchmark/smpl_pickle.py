@@ -35,7 +35,7 @@ ALLOWED = {
 }  # fmt: skip
 """Everything a pickle may name, beside ``chumpy.*``."""
 
-MAX_STEPS = 1_000_000
+MAX_STEPS = 100_000
 """Instructions of one pickle; a model has some hundreds."""
 
 MAX_DENSE = 2**26
@@ -178,7 +178,8 @@ def _array_of(value: Any) -> NDArray[Any]:
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
     if any(not isinstance(size, int) or size < 0 for size in shape):
         raise InputError(f"an array of shape {shape}")
-    flat = np.frombuffer(_bytes_of(raw), _dtype_of(dtype))
+    numbers = _dtype_of(dtype)
+    flat = np.frombuffer(_bytes_of(raw), numbers)
     shaped: NDArray[Any] = flat.reshape(tuple(shape), order="F" if order == "F" else "C")
     return shaped
 
