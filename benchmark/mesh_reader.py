@@ -59,7 +59,9 @@ def read_mesh(path: Path) -> Mesh:
     try:
         if len(raw) > MAX_BYTES:
             raise InputError(f"over {MAX_BYTES >> 20} MiB")
-        mesh = {".obj": _obj, ".ply": _ply}[path.suffix](raw)
+        if path.suffix not in READERS:
+            raise InputError(f"a mesh ends in {' or '.join(READERS)}")
+        mesh = READERS[path.suffix](raw)
         if not len(mesh.vertices):
             raise InputError("no vertices")
         if not np.isfinite(mesh.vertices).all():
@@ -216,3 +218,6 @@ def _triangles(corners: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int64
     if (corners != 3).any():
         raise InputError("faces that are not triangles")
     return numbers[:, :3].astype(np.int64)
+
+
+READERS = {".obj": _obj, ".ply": _ply}
