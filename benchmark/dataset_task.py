@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ SCAN_SIDES = (0.5, 10.0)
 """Longest side of a raw scan in metres: it may show more than the body."""
 
 
+@runtime_checkable
 class Meshes(Protocol):
     """Meshes in correspondence, by key."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +43,13 @@ class Dfaust:
 
     Attributes:
         recordings: (subject, sequence) -> recording, sorted.
+        faces: (F, 3) triangles, the same in all files.
         scans: the folder ``scans``, or None.
     """
 
     recordings: dict[Key, Recording]
+    faces: NDArray[np.int64]
     scans: Path | None
-
-    @cached_property
-    def faces(self) -> NDArray[np.int64]:
-        """(F, 3) triangles, the same in all files."""
-        files = sorted({recording.file for recording in self.recordings.values()})
-        found = [_faces(path) for path in files]
-        if any(not np.array_equal(found[0], other) for other in found[1:]):
-            raise InputError(f"{files[0]} and {files[1]} have different faces")
-        vertices = next(iter(self.recordings.values())).vertices
-        if not 0 <= found[0].min() <= found[0].max() < vertices:
-            raise InputError(f"{files[0]}: faces over other vertices than 0..{vertices - 1}")
-        return found[0]
 
     def vertices(self, keys: Sequence[Key]) -> NDArray[np.float32]:
         """(B, V, 3) registrations, metres, of (subject, sequence, frame) keys."""
@@ -111,12 +100,19 @@ def find_dfaust(root: Path) -> Dfaust | None:
     if not files:
         return None
     recordings: dict[Key, Recording] = {}
+    faces: list[NDArray[np.int64]] = []
     for path in files.values():
         for recording in _recordings(path):
             recordings[recording.subject, recording.sequence] = recording
-    if len({recording.vertices for recording in recordings.values()}) != 1:
+        faces.append(_faces(path))
+        if not np.array_equal(faces[0], faces[-1]):
+            raise InputError(f"{path}: other faces than {next(iter(files.values()))}")
+    (vertices, *others) = {recording.vertices for recording in recordings.values()}
+    if others:
         raise InputError(f"{root}: recordings of different vertex counts")
-    return Dfaust(dict(sorted(recordings.items())), scans)
+    if not 0 <= faces[0].min() <= faces[0].max() < vertices:
+        raise InputError(f"{path}: faces over other vertices than 0..{vertices - 1}")
+    return Dfaust(dict(sorted(recordings.items())), faces[0], scans)
 
 
 def _holds_subjects(folder: Path) -> bool:
@@ -173,7 +169,6 @@ def _recordings(path: Path) -> list[Recording]:
                 found.append(
                     Recording(match["subject"], match["sequence"], path, shape[0], shape[2])
                 )
-        _array(file, "faces", path)
     if not found:
         raise InputError(f"{path}: no data set named like 50002_hips in it")
     return found
