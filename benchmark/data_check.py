@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posebench.benchmark.dataset_pairs import Progress, missing_meshes, split_pairs
-from posebench.benchmark.datasets import DATASET_TASKS, MeshFolder, find_meshes
+from posebench.benchmark.datasets import DATASET_TASKS, Key, MeshFolder, find_meshes
 from posebench.benchmark.dfaust import Dfaust, find_dfaust
 from posebench.benchmark.mesh_cache import open_meshes
 from posebench.benchmark.smpl_file import load_smpl
@@ -69,7 +68,7 @@ def _folder_rows(folder: MeshFolder, progress: Progress | None) -> Rows:
         ("meshes", f"{len(files)}: {len(identities)} identities, {len(poses)} poses"),
         ("vertices", f"{table.vertices.shape[1]}, {len(table.faces)} faces"),
         ("extents", _extents(table.vertices)),
-        ("missing", _missing(absent)),
+        ("missing", _missing(absent, folder)),
     ]
     for name in folder.layout.splits:
         rows.append((f"{folder.dataset}/{name}", _split_finding(name, folder)))
@@ -131,11 +130,10 @@ def _extents(vertices: NDArray[np.float32]) -> str:
     return ", ".join(f"{a} {low[k]:.2f} to {high[k]:.2f}" for k, a in enumerate("xyz")) + " m"
 
 
-def _missing(absent: Iterable[tuple[int, ...]]) -> str:
-    """Missing (identity, pose) as counts per identity, with ranges of poses."""
-    shown = []
-    for identity, keys in groupby(absent, key=lambda key: key[0]):
-        poses = [key[1] for key in keys]
-        shown.append(f"identity {identity}: {len(poses)} from pose {poses[0]} to {poses[-1]}")
-    more = f" and {len(shown) - 5} identities more" if len(shown) > 5 else ""
-    return ("; ".join(shown[:5]) + more) or "none"
+def _missing(absent: list[Key], folder: MeshFolder) -> str:
+    """How many meshes are missing, of how many identities, and between which two."""
+    if not absent:
+        return "none"
+    first, last = (folder.layout.shown.format(i=i, p=p) for i, p in (absent[0], absent[-1]))
+    people = len({key[0] for key in absent})
+    return f"{len(absent)} of {people} identities, from {first} to {last}"

@@ -105,7 +105,7 @@ def _folder_task(name: str, split: Split, samples: int, progress: Progress | Non
     (folder,) = folders
     pairs, listed = split_pairs(name, folder, split)
     if samples > len(pairs):
-        raise InputError(f"samples must be 1..{len(pairs)} with {listed}, got {samples}")
+        raise InputError(f"{listed} has {len(pairs)} pairs, got {samples} samples: ask for fewer")
     scans = folder.scans if name.endswith("/scans") else {}
     chosen = tuple(pairs[:samples])
     check_present(chosen, folder, listed)

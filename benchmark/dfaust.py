@@ -9,7 +9,8 @@ i-th registration. Read with h5py (extra ``dfaust``), frame by frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,15 +123,20 @@ def _holds_subjects(folder: Path) -> bool:
         return False
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The open file; whatever h5py raises on a damaged one becomes an InputError."""
     import h5py
 
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        reason = str(error).splitlines()[0][:120]
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise almost anything
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"{path}: not a readable HDF5 file ({reason})") from error
 
 

@@ -65,7 +65,7 @@ def test_from_a_model_to_a_record(cli: Cli, tmp_path: Path) -> None:
         "SMPL-NPT",
         "84: 14 identities, 6 poses",
         "12, 6 faces",
-        "identity 0: 800 from pose 0 to 799",
+        "23916 of 30 identities, from id0_0.obj to id29_799.obj",
         "4 pairs of",
         "pairs drawn by the protocol; ",
     ):
@@ -79,7 +79,7 @@ def test_from_a_model_to_a_record(cli: Cli, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     cell = json.loads(out)[0]["cell"]
     assert (cell["task"], cell["vertices"], cell["samples"]) == ("smpl-npt/unseen", 12, 4)
-    assert_refused(cli(*run, "--samples", 5, "--data", tmp_path / "npt"), "samples must be 1..4")
+    assert_refused(cli(*run, "--samples", 5, "--data", tmp_path / "npt"), "has 4 pairs, got 5")
     assert cli(*run, "--data", tmp_path)[1] == out, "found below a folder too"
     assert_refused(cli(*run, "--task", "smpl-npt/seen", "--data", tmp_path), "not on disk")
 
@@ -96,7 +96,7 @@ def test_check_of_each_kind(cli: Cli, tmp_path: Path) -> None:
     assert code == 0
     for part in (
         "SMG-3D",
-        "identity 35: 1 from pose 1 to 1",
+        "1 of 1 identities, from id_35_pose_1.obj to id_35_pose_1.obj",
         "DFAUST",
         "2 of 2 people, 5 frames",
         "3 of 5 registrations",
