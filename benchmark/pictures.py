@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from posebench.attacks import run_attack
 from posebench.benchmark.anny import PoseTransferTask, load_task
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.metrics import pmd
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -46,9 +47,10 @@ def sample_panels(
     victim: Victim, attack: Attack, *, task: str, sample: int, vertices: int, seed: int = 0
 ) -> list[Panel]:
     """Six panels of one test pair: pose, attacked pose, identity, truth, clean and attacked."""
-    pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    if not isinstance(pairs, PoseTransferTask):
+    if task in DATASET_TASKS:
         raise InputError(f"pictures are drawn of anny's tasks alone, not of {task}")
+    pairs = load_task(task, samples=sample + 1, vertices=vertices)
+    assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
     pose_faces = pairs.orders(ids)[0].argsort(dim=1)[:, pairs.body.faces][0].numpy()

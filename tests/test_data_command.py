@@ -119,9 +119,24 @@ def test_bad_paths_and_options(cli: Cli, tmp_path: Path) -> None:
     assert_refused(cli(*make), "names os.system")
     assert not (tmp_path / "x").exists()
     task = ["--victim", "npt", "--task", "faust/scans", "--out", tmp_path / "a.png"]
-    assert_refused(cli("picture", *task), "--data or in POSEBENCH_DATA")
     assert_refused(cli("run", *task), "--data or in POSEBENCH_DATA")
     assert_refused(cli("run", *task, "--data", tmp_path / "none"), "no such folder")
+
+
+def test_h5py_is_asked_for_where_it_is_needed(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_meshes(tmp_path / "smg", [(35, 0)], "id_{i}_pose_{p}.obj")
+    (tmp_path / "dfaust").mkdir()
+    (tmp_path / "dfaust" / "registrations_f.hdf5").touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert cli("data", "check", tmp_path / "smg")[0] == 0
+    assert_refused(cli("data", "check", tmp_path / "dfaust"), "this needs h5py: pip install h5py")
+
+
+def test_pictures_are_of_the_body(cli: Cli, tmp_path: Path) -> None:
+    task = ["--task", "faust/scans", "--out", tmp_path / "a.png"]
+    assert_refused(cli("picture", "--victim", "npt", *task), "anny's tasks alone")
 
 
 def test_list_names_the_tasks(cli: Cli) -> None:

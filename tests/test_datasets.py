@@ -25,6 +25,7 @@ from posebench.benchmark.datasets import (
     find_meshes,
     read_list,
 )
+from posebench.benchmark.dfaust import find_dfaust
 from posebench.benchmark.harness import evaluate
 from posebench.benchmark.pair_task import PairTask
 from posebench.cloud import Clouds
@@ -461,6 +462,24 @@ def test_bad_dfaust_is_named(case: str, data: Path) -> None:
         task("dfaust/scans").batch(IDS)
     assert "\n" not in str(caught.value)
     assert str(data) in str(caught.value)
+
+
+def test_damaged_hdf5_is_read_or_refused(tmp_path: Path) -> None:
+    write_dfaust(tmp_path, RECORDINGS)
+    path = tmp_path / "registrations_m.hdf5"
+    raw = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        at = int(rng.integers(len(raw)))
+        path.write_bytes(raw[:at] + rng.bytes(4) + raw[at + 4 :])
+        try:
+            data = find_dfaust(tmp_path)
+            assert data is not None
+            data.vertices([(*key, 0) for key in data.recordings])
+        except InputError:
+            refused += 1
+    assert 0 < refused < 60
 
 
 def test_every_task_has_a_layout() -> None:
