@@ -24,7 +24,7 @@ from posebench.errors import InputError
 
 FILES = ("registrations_m.hdf5", "registrations_f.hdf5")
 RECORDING = re.compile(r"(?P<subject>\d{5})_(?P<sequence>\w+)")
-MAX_CHUNK_BYTES = 2**28
+MAX_CHUNK_BYTES = 2**26
 
 
 @dataclass(frozen=True)

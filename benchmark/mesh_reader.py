@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from posebench.errors import InputError
 
-MAX_BYTES = 2**28
+MAX_BYTES = 2**26
+MAX_LINES, MAX_LINE = 2_000_000, 4096
 MAX_HEADER = 2**16
 
 NUMBERS = {
@@ -47,7 +48,7 @@ def read_mesh(path: Path) -> Mesh:
     """An ``.obj`` or ``.ply`` file.
 
     Raises:
-        InputError: unreadable, cut off, not finite, not of triangles, or over 256 MiB.
+        InputError: unreadable, cut off, not finite, not of triangles, or over 64 MiB.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -74,7 +75,16 @@ def read_mesh(path: Path) -> Mesh:
     return mesh
 
 
+def _check_lines(text: bytes) -> None:
+    """Refuse text that would take far more memory than its size."""
+    if len(text) > 2**20 and (
+        text.count(b"\n") > MAX_LINES or re.search(rb"[^\n]{%d}" % MAX_LINE, text)
+    ):
+        raise InputError(f"more than {MAX_LINES} lines, or one of more than {MAX_LINE} characters")
+
+
 def _obj(raw: bytes) -> Mesh:
+    _check_lines(raw)
     head, _, tail = raw.partition(b"\nf ")
     published = head.startswith(b"v ") and head.count(b"\nv ") == head.count(b"\n")
     if not published or tail.translate(None, FACE_LETTERS):
@@ -128,6 +138,7 @@ def _ply(raw: bytes) -> Mesh:
     form, elements = _ply_header(raw[:end].decode("ascii", "replace").splitlines())
     body = raw[raw.find(b"\n", end) + 1 :]
     if form == "ascii":
+        _check_lines(body)
         return _ply_ascii(body, elements)
     if form not in ENDS:
         raise InputError(f"PLY format {form!r}")

@@ -141,6 +141,8 @@ STEPS: dict[int, Callable[[Any], None]] = {
     pickle.NEWOBJ[0]: _Reader.load_newobj,
     pickle.NEWOBJ_EX[0]: _Reader.load_newobj_ex,
     pickle.BUILD[0]: _Reader.load_build,
+    # Reads what is there, where the original allocates what is claimed.
+    pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]],
 }
 _Reader.dispatch = {code: _counted(step) for code, step in STEPS.items()}
 

@@ -91,6 +91,10 @@ BAD: dict[str, tuple[str, bytes, str]] = {
     "ply format": ("ply", BINARY.replace(b"binary_little_endian", b"zipped"), "format 'zipped'"),
     "ply quads": ("ply", ply_bytes(POINTS).replace(b"\n3 0 1 2", b"\n4 0 1 2 3"), "column"),
     "ply lines": ("ply", BINARY.replace(b"\x03\0\0\0\0\1", b"\x02\0\0\0\0\1"), "not triangles"),
+    "long line": ("obj", b"v " + b"1 " * 2**20, "4096 characters"),
+    "many lines": ("obj", b"v 1 1 1\n" * 2_000_001, "2000000 lines"),
+    "many lines of a ply": ("ply", ply_bytes(POINTS) + b"1\n" * 2_000_001, "2000000 lines"),
+    "over 64 MiB": ("obj", bytes(2**26 + 1), "over 64 MiB"),
     "other suffix": ("stl", b"solid", "not a mesh"),
 }
 
