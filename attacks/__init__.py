@@ -77,11 +77,11 @@ def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Att
 
 
 def attack_name(attack: Attack) -> str:
-    """The registry's name of an attack; that of its class for one that is not registered."""
+    """The registry's name of an attack; its ``label`` or class for one that is not registered."""
     for name, make in ATTACKS.items():
         if make is type(attack):
             return name
-    return type(attack).__name__.lower()
+    return str(getattr(attack, "label", type(attack).__name__.lower()))
 
 
 __all__ = [

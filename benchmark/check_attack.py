@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from posebench.attacks import APGD, EOT, FGM, PGD, Noise, Query, attack_name, run_attack
+from posebench.attacks.adapters import FoolboxAttack
 from posebench.attacks.gradient import pose_values
 from posebench.benchmark.check_subject import Subject
 from posebench.benchmark.metrics import TAU, bootstrap_interval, perturbation_norms
@@ -31,6 +33,9 @@ LARGE_EPS = 1.0
 
 SLACK = 1e-4
 """Relative: how much a weaker attack may exceed a stronger one, for rounding in float32."""
+
+FOOLBOX = 1e-3
+"""Relative difference of PMD that rounding in float32 may make between two implementations."""
 
 CONVERGED = 0.02
 """Relative growth of the mean PMD by more effort above which an attack has not converged."""
@@ -166,6 +171,20 @@ def defense_attacked(subject: Subject) -> tuple[bool | None, str]:
     return raised, (
         f"PMD x1e-4: oblivious {1e4 * blind.mean():.1f}, {text}; worst of all {1e4 * worst:.1f}"
     )
+
+
+def same_as_foolbox(subject: Subject) -> tuple[bool | None, str]:
+    """12: Foolbox's FGM, through the adapter, gives the PMD that ours gives; first pairs."""
+    if find_spec("foolbox") is None:
+        return None, "needs the extra foolbox"
+    if subject.system.spec.stochastic or subject.budget.norm != "l2":
+        return None, "needs a deterministic victim and norm l2"
+    first = replace(subject, batches=subject.batches[:1], found={})
+    foreign = FoolboxAttack(subject.budget, "L2FastGradientAttack", {"random_start": False})
+    _, theirs = first.attacked(foreign)
+    _, ours = first.attacked(FGM(subject.budget, objective="pmd"))
+    raised = bool(((theirs - ours).abs() > FOOLBOX * ours).any())
+    return raised, f"PMD x1e-4: Foolbox {1e4 * theirs.mean():.3f}, ours {1e4 * ours.mean():.3f}"
 
 
 def other_attack(subject: Subject) -> tuple[bool | None, str]:

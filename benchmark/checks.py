@@ -26,6 +26,7 @@ from posebench.benchmark.check_attack import (
     iterations_help,
     large_budget_wins,
     other_attack,
+    same_as_foolbox,
     white_box_wins,
 )
 from posebench.benchmark.check_subject import Subject
@@ -82,6 +83,7 @@ CHECKS: dict[int, tuple[str, Check]] = {
     9: ("too-few-draws", enough_draws),
     10: ("defence-not-attacked", defense_attacked),
     11: ("checks-blind", checks_find_faults),
+    12: ("differs-from-foolbox", same_as_foolbox),
     13: ("batch-dependent", batch_free),
     14: ("not-as-stored", evaluated_as_stored),
     15: ("seen-in-training", other_attack),

@@ -34,6 +34,9 @@ from posebench.module_victim import from_module
 from posebench.victims.broken import Quantised
 from tests.made_records import made
 
+# Foolbox imports scipy's old names.
+pytestmark = pytest.mark.filterwarnings("ignore:Please import `gaussian_filter`:DeprecationWarning")
+
 PLAIN = from_module(plain, name="plain")
 SUBJECT = Subject(PLAIN, [plain_batch()], Budget(0.01), iterations=20)
 
