@@ -23,10 +23,10 @@ from posebench.benchmark.check_attack import (
     defense_attacked,
     enough_draws,
     grows_with_eps,
-    iterations_help,
     large_budget_wins,
     other_attack,
     same_as_foolbox,
+    stronger_is_stronger,
     white_box_wins,
 )
 from posebench.benchmark.check_subject import Subject
@@ -75,7 +75,7 @@ CHECKS: dict[int, tuple[str, Check]] = {
     1: ("over-budget", budget_kept),
     2: ("falls-with-eps", grows_with_eps),
     3: ("survives-anything", large_budget_wins),
-    4: ("iterations-hurt", iterations_help),
+    4: ("stronger-is-weaker", stronger_is_stronger),
     5: ("not-converged", converged),
     6: ("masking-suspected", white_box_wins),
     7: ("gradient-wrong", gradient_right),

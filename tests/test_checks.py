@@ -71,8 +71,8 @@ def test_a_misleading_gradient_raises_the_flags_of_attacks() -> None:
         return (2 * true).detach() - true
 
     victim = from_module(backwards, name="backwards")
-    found = raised(replace(SUBJECT, victim=victim, found={}), 6, 7)
-    assert found == {6: True, 7: True}
+    found = raised(replace(SUBJECT, victim=victim, found={}), 4, 6, 7)
+    assert found == {4: True, 6: True, 7: True}
 
 
 def test_a_victim_that_looks_at_its_batch_or_at_the_order_is_found() -> None:
@@ -88,7 +88,7 @@ def test_a_victim_that_looks_at_its_batch_or_at_the_order_is_found() -> None:
     assert raised(SUBJECT, 13) == {13: False}
 
 
-def test_an_unchanging_victim_survives_anything_and_iterations_do_not_help() -> None:
+def test_an_unchanging_victim_survives_anything() -> None:
     def saturated(pose: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
         return identity + 0.02 * torch.tanh(pose)
 
