@@ -118,7 +118,9 @@ def evaluate_sweep(
         batch_size = 1
     if seen.spec.stochastic:
         seen = EOT(seen, EOT_DRAWS)
-    attacks = [fitted(attack, seen, task, samples, vertices, seed, device) for attack in attacks]
+    attacks = [
+        fit_universal(attack, seen, task, samples, vertices, seed, device) for attack in attacks
+    ]
     tables = [Table() for _ in attacks]
     for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
@@ -196,7 +198,7 @@ def attacked_rows(
     }
 
 
-def fitted(
+def fit_universal(
     attack: Attack | None,
     seen: Victim,
     task: str,
