@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from posebench.attacks import FGM, PGD
+from posebench.attacks import FGM, PGD, PTEnsemble
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record
@@ -43,9 +43,14 @@ PARTS = {
 
 
 CLEAN: dict[str, str | None] = {"attack_settings": None}
-FGM_02, FGM_08, PGD_08 = (
+FGM_02, FGM_08, PGD_08, ENSEMBLE_08 = (
     {"attack_settings": repr(attack)}
-    for attack in (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
+    for attack in (
+        FGM(Budget(0.02)),
+        FGM(Budget(0.08)),
+        PGD(Budget(0.08)),
+        PTEnsemble(Budget(0.08)),
+    )
 )
 """What the tables show: these attacks with just these settings, PGD with 20 steps."""
 
