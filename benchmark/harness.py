@@ -16,7 +16,7 @@ from posebench import objective
 from posebench.attacks import EOT, attack_name, run_attack
 from posebench.attacks.gradient import pose_values
 from posebench.attacks.iterative import better
-from posebench.benchmark.anny import load_task
+from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.measure import EVALUATION_DRAWS, measure, noise_pmd, trivial_pmd
 from posebench.benchmark.metrics import (
     METRICS,
@@ -88,8 +88,9 @@ def evaluate_sweep(
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
     the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
     "straight-through" the same with the defence's gradient taken as the identity's, "transfer"
-    the ``surrogate`` alone. Results do not depend on ``batch_size``. ``progress`` is called with
-    each batch's length for every attack.
+    the ``surrogate`` alone. On tasks that change the number of points, victims that need equal
+    counts stand behind ``EqualPoints``; the record says so. Results do not depend on
+    ``batch_size``. ``progress`` is called with each batch's length for every attack.
 
     Attacks that follow each other with growing budgets make a curve: each sample keeps the pose of
     the smaller budget where the larger one found nothing worse for what it sees, so the curve
@@ -102,6 +103,8 @@ def evaluate_sweep(
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
+    victim = fitted(victim, pairs)
+    surrogate = None if surrogate is None else fitted(surrogate, pairs)
     system = victim if defense is None else Defended(victim, defense)
     seen = seen_by_attack(victim, defense, access, surrogate)
     check_growing([attack.budget for attack in attacks if attack is not None])
@@ -153,8 +156,16 @@ def evaluate_sweep(
         warm = [each for each in attacks[:number] if each is not None]
         cell = {**where, **attack_fields(attack, warm)}
         cost = {name: factor * count for name, count in table.cost.items()}
-        records.append(make_record(cell, metrics, flags_of(metrics), cost, environment(device)))
+        flags = flags_of(metrics, distorted=pairs.distortion is not None)
+        records.append(make_record(cell, metrics, flags, cost, environment(device)))
     return records
+
+
+def fitted(victim: Victim, pairs: PoseTransferTask) -> Victim:
+    """The victim, behind a resampler if it cannot take as many points as pose sources have."""
+    if pairs.keeps_count or victim.spec.point_counts == "free":
+        return victim
+    return EqualPoints(victim)
 
 
 class Table:
@@ -284,12 +295,13 @@ def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict
     return metrics
 
 
-def flags_of(metrics: dict[str, Any]) -> list[str]:
-    """Reliability flags: ``under-trained`` and ``not-above-noise``; see docs/flags.md."""
+def flags_of(metrics: dict[str, Any], *, distorted: bool = False) -> list[str]:
+    """Reliability flags, see docs/flags.md: ``under-trained``, or ``near-trivial`` where the pose
+    sources were ``distorted``; ``not-above-noise``."""
     flags = []
     easiest = min(metrics["trivial"].values())
     if metrics["clean_pmd"]["mean"] * TRAINED_FACTOR > easiest:
-        flags.append("under-trained")
+        flags.append("near-trivial" if distorted else "under-trained")
     if metrics.get("gain_over_noise", float("inf")) <= 1 and metrics["norms"]["rms"]["max"] > 0:
         flags.append("not-above-noise")
     return flags
