@@ -179,7 +179,7 @@ def parse_task(name: str) -> tuple[str, Distortion | None]:
     if name in TASKS:
         return name, None
     folder, _, distortion = name.partition("/")
-    if folder != "anny" or "@" not in distortion:
+    if folder != "anny" or ("@" not in distortion and distortion not in KINDS):
         raise unknown("task", name, [*TASKS, *(f"anny/{kind}@LEVEL" for kind in KINDS)])
     return DISTORTED, parse_distortion(distortion)
 

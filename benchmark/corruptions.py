@@ -133,7 +133,9 @@ class Corruption:
 
 CORRUPTIONS = {
     "jitter": Corruption(jitter, (0.01, 0.02, 0.03, 0.04, 0.05), "m per coordinate"),
-    "rotate": Corruption(rotate, (6, 12, 18, 24, 30), "degrees per axis", turns_truth=True),
+    "rotate": Corruption(
+        rotate, (6.0, 12.0, 18.0, 24.0, 30.0), "degrees per axis", turns_truth=True
+    ),
     "scale": Corruption(scale, (1.1, 1.2, 1.3, 1.4, 1.5), "factor per axis"),
     "drop-global": Corruption(
         drop_global, (0.25, 0.375, 0.5, 0.625, 0.75), "of the points", keeps_count=False

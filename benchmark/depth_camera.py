@@ -67,9 +67,9 @@ def camera(
 
 def rays(pixel: Int[Tensor, "n"]) -> Float[Tensor, "n 3"]:
     """Rays through pixel centres in camera coordinates, 1 deep."""
-    row, column = pixel // WIDTH, pixel % WIDTH
-    x, y = column - (WIDTH - 1) / 2, row - (HEIGHT - 1) / 2
-    return torch.stack([x / FOCAL, y / FOCAL, torch.ones_like(x)], dim=1).double()
+    row, column = (pixel // WIDTH).double(), (pixel % WIDTH).double()
+    x, y = (column - (WIDTH - 1) / 2) / FOCAL, (row - (HEIGHT - 1) / 2) / FOCAL
+    return torch.stack([x, y, torch.ones_like(x)], dim=1)
 
 
 def visible(corners: Float[Tensor, "f 3 3"]) -> Hits:
@@ -91,7 +91,7 @@ def visible(corners: Float[Tensor, "f 3 3"]) -> Hits:
     column = number - row * columns[face] + first[face, 0]
     row += first[face, 1]
     edges = torch.linalg.cross(corners[:, [1, 2, 0]], corners[:, [2, 0, 1]])
-    x, y = (column - limit[0] / 2) / FOCAL, (row - limit[1] / 2) / FOCAL
+    x, y = (column.double() - limit[0] / 2) / FOCAL, (row.double() - limit[1] / 2) / FOCAL
     # One vector per number: sums over axes of length 3 would take most of the time.
     sides = [a[face] * x + b[face] * y + c[face] for a, b, c in edges.permute(1, 2, 0).contiguous()]
     inside = (sides[0] >= 0) & (sides[1] >= 0) & (sides[2] >= 0)

@@ -103,7 +103,7 @@ def parse_distortion(text: str) -> Distortion:
     if level not in map(str, levels):
         known = ", ".join(f"{kind}@{each}" for each in levels)
         raise InputError(f"unknown severity {level!r} of {kind}: known are {known}")
-    return Distortion(kind, int(level))
+    return Distortion(kind, float(level))
 
 
 def _sigma(text: str) -> float:

@@ -126,7 +126,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, fontsize=8)
 
 
-def draw_points(axes: Axes, seen: NDArray[np.float32], values: NDArray[np.float32] | None) -> None:
+def draw_points(axes: Axes, seen: NDArray[np.float64], values: NDArray[np.float32] | None) -> None:
     """A point cloud, back to front."""
     import matplotlib.pyplot as plt
 
@@ -139,7 +139,7 @@ def draw_points(axes: Axes, seen: NDArray[np.float32], values: NDArray[np.float3
 
 def draw_faces(
     axes: Axes,
-    seen: NDArray[np.float32],
+    seen: NDArray[np.float64],
     faces: NDArray[np.int64],
     values: NDArray[np.float32] | None,
 ) -> None:

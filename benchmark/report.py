@@ -109,9 +109,8 @@ def _markdown_distorted(records: list[Record]) -> list[str]:
     lines = ["", "## Scans, noise and corruptions", ""]
     lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (task, samples, size), row in rows.items():
-        lines.append(
-            f"| {' | '.join([task, samples, size, *(row.get(label, '-') for label in labels)])} |"
-        )
+        shown = [row.get(label, "-") for label in labels]
+        lines.append(f"| {' | '.join([task, samples, size, *shown])} |")
     return [*lines, "", *(f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes))]
 
 
