@@ -113,7 +113,9 @@ def table_corruptions(records: list[Record]) -> list[str]:
         if len(found) == len(errors[REFERENCE]) == 1 + len(CORRUPTIONS):
             means = [_shown(mean, 2) for mean in corruption_errors(found, errors[REFERENCE])]
         lines.append(f"| {' | '.join([*row, *shown, *means])} |")
-    return [*lines, "", f"{pairs} pairs, severities {', '.join(map(str, SEVERITIES))}."]
+    if any(len(found) > 1 for found in values.values()):
+        lines += ["", f"{pairs} pairs, severities {', '.join(map(str, SEVERITIES))}."]
+    return lines
 
 
 def _shown(value: float, digits: int) -> str:

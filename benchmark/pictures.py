@@ -77,7 +77,7 @@ def sample_panels(
     return panels
 
 
-def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
+def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path, *, dpi: int = 110) -> None:
     """Draw labelled rows of panels into one PNG or PDF."""
     import matplotlib
 
@@ -103,7 +103,7 @@ def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
     bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))
     figure.colorbar(scale, cax=bar, orientation="horizontal", label="moved by, or error, cm")
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=110, format=path.suffix[1:] or "png")
+    figure.savefig(drawn, dpi=dpi, format=path.suffix[1:] or "png")
     plt.close(figure)
     write_atomically(path, drawn.getvalue())
 

@@ -273,7 +273,9 @@ def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("shipped")
 def test_undefined_and_missing_cells_of_distorted_tasks() -> None:
-    _, _, *rows = corruption_tables([])["table 3"]
+    made_of_nothing = corruption_tables([clean_cell("anny/seen", (1.0,), victim="npt")])
+    assert "pairs" not in made_of_nothing["corruptions"][-1]
+    _, _, *rows = made_of_nothing["table 3"]
     assert [set(row.split(" | ")[2:6]) for row in rows] == [{"-"}] * 4
     records = [clean_cell("anny/scan@3", (math.nan, 1.0), victim="npt", training="clean")]
     records.append(clean_cell("anny/scan@3", (1.0, 1.0), victim="npt", training="adversarial"))
