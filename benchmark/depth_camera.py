@@ -1,7 +1,7 @@
 """Virtual depth cameras around a mesh: what each pixel sees, exactly.
 
 Images are made by a z-buffer of ray-triangle hits at pixel centres, in float64: the same pixels,
-triangles and depths as open3d's ray casting, as fast, and without its 300 MB (tests and
+triangles and depths as open3d's ray casting, about as fast, without its 270 MB (see tests and
 docs/design/006-scans.md). Frame: metres, y up. Camera coordinates: x right, y down, z forward.
 """
 
