@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from typing import TypeVar, cast
 
 from posebench.attacks.apgd import APGD
 from posebench.attacks.cw import CW
@@ -13,7 +15,10 @@ from posebench.attacks.fgm import FGM
 from posebench.attacks.gradient import EOT, pose_gradient, project, steepest
 from posebench.attacks.iterative import IFGM, MIFGM, PGD
 from posebench.attacks.noise import Noise
+from posebench.attacks.point_counts import Add, Drop
 from posebench.attacks.query import Query
+from posebench.attacks.transfer import Transfer
+from posebench.attacks.universal import Universal
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget
 from posebench.registry import Registry
@@ -27,7 +32,33 @@ ATTACKS.register("pgd", PGD)
 ATTACKS.register("apgd", APGD)
 ATTACKS.register("cw", CW)
 ATTACKS.register("query", Query)
+ATTACKS.register("universal", Universal)
+ATTACKS.register("drop", Drop)
+ATTACKS.register("add", Add)
+ATTACKS.register("transfer", Transfer)
 ATTACKS.register("pt-ensemble", PTEnsemble)
+
+
+A = TypeVar("A")
+
+
+def attack(name: str) -> Callable[[type[A]], type[A]]:
+    """Class decorator that makes an attack of a class with ``budget`` and ``__call__``.
+
+    The class becomes a frozen dataclass and is registered under ``name``; see
+    ``posebench.interfaces.Attack``. A package that names the class under the entry-point group
+    ``posebench.attacks`` makes the command line find it.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+
+    def decorate(made: type[A]) -> type[A]:
+        made = made if is_dataclass(made) else dataclass(frozen=True)(made)
+        ATTACKS.register(name, cast(Callable[..., Attack], made))
+        return made
+
+    return decorate
 
 
 def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Attack:
@@ -46,11 +77,11 @@ def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Att
 
 
 def attack_name(attack: Attack) -> str:
-    """The registry's name of an attack; that of its class for one that is not registered."""
+    """The registry's name of an attack; its ``label`` or class for one that is not registered."""
     for name, make in ATTACKS.items():
         if make is type(attack):
             return name
-    return type(attack).__name__.lower()
+    return str(getattr(attack, "label", type(attack).__name__.lower()))
 
 
 __all__ = [
@@ -62,9 +93,14 @@ __all__ = [
     "IFGM",
     "MIFGM",
     "PGD",
+    "Add",
+    "Drop",
     "Noise",
     "PTEnsemble",
     "Query",
+    "Transfer",
+    "Universal",
+    "attack",
     "attack_name",
     "make_attack",
     "pose_gradient",

@@ -8,6 +8,7 @@ import torch
 from torch import Generator
 
 from posebench.attacks.gradient import project
+from posebench.attacks.point_counts import enforce_counts
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Victim
 
@@ -28,11 +29,16 @@ def run_attack(
     result = attack(victim, batch, generator=generator)
     clean, pose = batch.pose, result.pose
     name = type(attack).__name__
-    if pose.points.shape != clean.points.shape or not torch.equal(pose.mask, clean.mask):
+    if attack.budget.counts_points:
+        pose = enforce_counts(pose, clean, attack.budget, name)
+    elif pose.points.shape != clean.points.shape or not torch.equal(pose.mask, clean.mask):
         raise InputError(f"{name} changed the shape or mask of the pose, which it must not")
     if not bool(torch.isfinite(pose.points).all()):
         raise InputError(
             f"{name} returned coordinates that are NaN or infinite; so may be the gradient of "
             f"victim {victim.spec.name!r}"
         )
-    return replace(result, pose=project(pose.detach(), clean, attack.budget))
+    pose = pose.detach()
+    if not attack.budget.counts_points:
+        pose = project(pose, clean, attack.budget)
+    return replace(result, pose=pose)

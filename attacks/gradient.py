@@ -130,6 +130,14 @@ def check_counts(attack: object, *names: str) -> None:
             raise InputError(f"{name} must be at least 1, got {getattr(attack, name)}")
 
 
+def check_distance(budget: Budget) -> None:
+    """Raise InputError for a budget of points to drop or add: it has no ball to stay in."""
+    if budget.counts_points:
+        raise InputError(
+            f"this attack moves points, norm {budget.norm!r} does not: use attack {budget.norm!r}"
+        )
+
+
 def steepest(
     gradient: Float[Tensor, "b n 3"], budget: Budget, mask: Tensor
 ) -> Float[Tensor, "b n 3"]:
@@ -137,7 +145,11 @@ def steepest(
 
     l2: radius g / ||g||; linf: radius sign(g); l2_vertex: radius g_v / ||g_v|| per vertex.
     Where the gradient is zero the step is zero; where it is not finite, so is the step.
+
+    Raises:
+        InputError: for a budget of points to drop or add.
     """
+    check_distance(budget)
     radius = budget.radius(mask).to(gradient.dtype)[:, None, None]
     if budget.norm == "linf":
         return radius * (gradient.sign() + 0 * gradient)  # the sign of NaN alone would be 0
@@ -174,7 +186,11 @@ def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:
     Taken in float64 and stored rounded towards the clean point, so that the stored tensor keeps
     the budget however small it is against the coordinates. Points that do not move keep their
     bits.
+
+    Raises:
+        InputError: for a budget of points to drop or add.
     """
+    check_distance(budget)
     delta = (pose.points.double() - clean.points.double()) * clean.mask[..., None]
     radius = budget.radius(clean.mask)[:, None, None]
     if budget.norm == "linf":

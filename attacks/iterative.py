@@ -106,7 +106,10 @@ def better(
     """Per sample the cloud with the higher value; where that is NaN, the new one, to be seen."""
     improved = ~(values <= best_values)
     points = torch.where(improved[:, None, None], pose.points, best.points)
-    return best.replace(points), torch.where(improved, values, best_values)
+    if pose.mask is best.mask:
+        return best.replace(points), torch.where(improved, values, best_values)
+    mask = torch.where(improved[:, None], pose.mask, best.mask)
+    return Clouds(points, mask), torch.where(improved, values, best_values)
 
 
 @dataclass(frozen=True)

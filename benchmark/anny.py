@@ -32,7 +32,9 @@ from posebench.benchmark.body import (
     load_body,
     pose_body,
 )
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.distortion import KINDS, Distortion, parse_distortion
+from posebench.benchmark.pair_task import PairTask
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
@@ -89,10 +91,15 @@ class PoseTransferTask:
 
     @property
     def keeps_count(self) -> bool:
-        """Whether pose sources have as many points as identities; they never have padding."""
         return self.distortion is None or self.distortion.keeps_count
 
-    def distorted(self, mesh: Clouds, faces: Int[Tensor, "b f 3"], ids: Int[Tensor, "b"]) -> Clouds:
+    @property
+    def distorted(self) -> bool:
+        return self.distortion is not None
+
+    def pose_sources(
+        self, mesh: Clouds, faces: Int[Tensor, "b f 3"], ids: Int[Tensor, "b"]
+    ) -> Clouds:
         """Meshes as this task's pose sources come."""
         if self.distortion is None:
             return mesh
@@ -103,7 +110,7 @@ class PoseTransferTask:
         if self.distortion is None or not self.distortion.turns_truth:
             return cloud
         none = self.body.faces[None, :0].expand(len(ids), -1, -1)
-        return centred(self.distorted(cloud, none, ids))
+        return centred(self.pose_sources(cloud, none, ids))
 
     def orders(self, ids: Int[Tensor, "b"]) -> tuple[Tensor, Tensor]:
         """The two shuffles of each sample, (B, V) each: of the pose and of the identity."""
@@ -123,7 +130,7 @@ class PoseTransferTask:
         pose_order, identity_order = self.orders(ids)
         mesh = _reorder(self.meshes(giver, pose), pose_order)
         return Batch(
-            pose=self.distorted(mesh, renumber(self.body.faces, pose_order), ids),
+            pose=self.pose_sources(mesh, renumber(self.body.faces, pose_order), ids),
             identity=_reorder(self.meshes(identity, identity_pose), identity_order),
             target=self.truth(_reorder(self.meshes(identity, pose), identity_order), ids),
             faces=renumber(self.body.faces, identity_order),
@@ -147,12 +154,18 @@ class PoseTransferTask:
         }
 
 
-def load_task(name: str, *, samples: int, vertices: int = 1700) -> PoseTransferTask:
+def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
     """The first ``samples`` pairs of a split; more samples extend the same list.
+
+    Tasks of other data sets than ``anny`` come from the folder in POSEBENCH_DATA.
 
     Raises:
         InputError: unknown task or a sample count outside 1..4096.
     """
+    if name in DATASET_TASKS:
+        from posebench.benchmark.dataset_pairs import load_dataset_task  # it builds on this module
+
+        return load_dataset_task(name, samples=samples, vertices=vertices)
     split, distortion = parse_task(name)
     if not 1 <= samples <= MAX_SAMPLES:
         raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
@@ -180,7 +193,8 @@ def parse_task(name: str) -> tuple[str, Distortion | None]:
         return name, None
     folder, _, distortion = name.partition("/")
     if folder != "anny" or ("@" not in distortion and distortion not in KINDS):
-        raise unknown("task", name, [*TASKS, *(f"anny/{kind}@LEVEL" for kind in KINDS)])
+        patterns = [f"anny/{kind}@LEVEL" for kind in KINDS]
+        raise unknown("task", name, [*TASKS, *patterns, *DATASET_TASKS])
     return DISTORTED, parse_distortion(distortion)
 
 

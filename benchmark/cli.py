@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import train_command
+from posebench.benchmark import check_command, data_command, train_command
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -47,6 +48,8 @@ Examples:
 - posebench run --victim npt --attack pgd --eps 0:0.08:9 --plot curve.png
 
 - posebench run --victim npt --weights my_npt.pth --task anny/unseen --json
+
+- posebench run --victim npt-mp --task smpl-npt/unseen --data ~/data/smpl-npt
 """
 
 
@@ -71,23 +74,37 @@ def run(
             "code's eps * sqrt(3 * 1024)."
         ),
     ] = "rms",
-    norm: Annotated[str, typer.Option(help="l2, linf or l2_vertex.")] = "l2",
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="l2 (default), linf or l2_vertex; drop or add: then --eps is a share of points."
+        ),
+    ] = None,
     defense: Annotated[
         str, typer.Option(help="Defence in front of the victim, or 'none'.")
     ] = "none",
     access: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What the attack sees: oblivious (the bare victim), adaptive (with its defence), "
-            "straight-through (the defence's gradient taken as the identity's), transfer "
+            help="What the attack sees: oblivious (default: the bare victim), adaptive (with its "
+            "defence), straight-through (the defence's gradient taken as the identity's), transfer "
             "(a surrogate)."
         ),
-    ] = "oblivious",
+    ] = None,
     surrogate: Annotated[
         str | None,
-        typer.Option(help="Victim whose shipped clean weights a transfer attack is made on."),
+        typer.Option(
+            help="Victim whose shipped clean weights a transfer attack is made on; default for "
+            "attack 'transfer': gct, for gct itself npt."
+        ),
     ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Test pairs.")] = 32,
     batch_size: Annotated[int, typer.Option(help="Pairs at once; does not change results.")] = 8,
     size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
@@ -107,6 +124,8 @@ def run(
     from posebench.benchmark.tables import print_run
     from posebench.errors import InputError
 
+    if data is not None:
+        os.environ["POSEBENCH_DATA"] = str(data)
     settings = RunSettings(
         victim=victim,
         weights=weights,
@@ -147,6 +166,8 @@ def list_all() -> None:
 
 
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
+app.command(epilog=check_command.EXAMPLES)(check_command.check)
+app.add_typer(data_command.app, name="data")
 
 
 @app.command()

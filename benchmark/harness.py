@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench import objective
-from posebench.attacks import EOT, attack_name, run_attack
+from posebench.attacks import EOT, Transfer, Universal, attack_name, run_attack
 from posebench.attacks.gradient import pose_values
 from posebench.attacks.iterative import better
-from posebench.benchmark.anny import PoseTransferTask, load_task
+from posebench.benchmark.anny import MAX_SAMPLES, load_task
 from posebench.benchmark.measure import EVALUATION_DRAWS, measure, noise_pmd, trivial_pmd
 from posebench.benchmark.metrics import (
     METRICS,
@@ -32,12 +32,15 @@ from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Defense, Victim
 from posebench.registry import unknown
 from posebench.rng import generator_for
-from posebench.victims.wrappers import Defended, EqualPoints
+from posebench.victims.wrappers import Defended, EqualPoints, any_count
 
 Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
 
 EOT_DRAWS = 8
 """Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
+
+FIT_PAIRS = 16
+"""Pairs that a universal perturbation is fitted on; never among those attacked."""
 
 TRAINED_FACTOR = 2.0
 """A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
@@ -103,8 +106,11 @@ def evaluate_sweep(
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
-    victim = fitted(victim, pairs)
-    surrogate = None if surrogate is None else fitted(surrogate, pairs)
+    if not pairs.keeps_count or any(a is not None and a.budget.counts_points for a in attacks):
+        victim = any_count(victim)
+        surrogate = None if surrogate is None else any_count(surrogate)
+    if access != "transfer" and any(isinstance(attack, Transfer) for attack in attacks):
+        raise InputError("attack 'transfer' needs access 'transfer' and a surrogate")
     system = victim if defense is None else Defended(victim, defense)
     seen = seen_by_attack(victim, defense, access, surrogate)
     check_growing([attack.budget for attack in attacks if attack is not None])
@@ -113,6 +119,7 @@ def evaluate_sweep(
         batch_size = 1
     if seen.spec.stochastic:
         seen = EOT(seen, EOT_DRAWS)
+    attacks = [fitted(attack, seen, task, samples, vertices, seed, device) for attack in attacks]
     tables = [Table() for _ in attacks]
     for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
@@ -156,16 +163,9 @@ def evaluate_sweep(
         warm = [each for each in attacks[:number] if each is not None]
         cell = {**where, **attack_fields(attack, warm)}
         cost = {name: factor * count for name, count in table.cost.items()}
-        flags = flags_of(metrics, distorted=pairs.distortion is not None)
+        flags = flags_of(metrics, distorted=pairs.distorted)
         records.append(make_record(cell, metrics, flags, cost, environment(device)))
     return records
-
-
-def fitted(victim: Victim, pairs: PoseTransferTask) -> Victim:
-    """The victim, behind a resampler if it cannot take as many points as pose sources have."""
-    if pairs.keeps_count or victim.spec.point_counts == "free":
-        return victim
-    return EqualPoints(victim)
 
 
 class Table:
@@ -196,6 +196,30 @@ def attacked_rows(
         "noise_pmd": noise_pmd(system, attack, batch, seed),
         "radius": attack.budget.radius(batch.pose.mask),
     }
+
+
+def fitted(
+    attack: Attack | None,
+    seen: Victim,
+    task: str,
+    samples: int,
+    vertices: int,
+    seed: int,
+    device: str,
+) -> Attack | None:
+    """The attack, fitted on pairs from the far end of the task's list if it is a universal one."""
+    if not isinstance(attack, Universal):
+        return attack
+    if samples > MAX_SAMPLES - FIT_PAIRS:
+        raise InputError(
+            f"a universal perturbation is fitted on the last {FIT_PAIRS} of {MAX_SAMPLES} pairs: "
+            f"at most {MAX_SAMPLES - FIT_PAIRS} samples are left to attack, got {samples}"
+        )
+    pairs = load_task(task, samples=MAX_SAMPLES, vertices=vertices)
+    last = torch.arange(MAX_SAMPLES - FIT_PAIRS, MAX_SAMPLES)
+    batches = [pairs.batch(ids).to(device) for ids in last.split(1)]
+    generator = generator_for(seed, "fit", device=device)
+    return attack.fit(seen, batches, generator=generator)
 
 
 def worse(
@@ -302,7 +326,8 @@ def flags_of(metrics: dict[str, Any], *, distorted: bool = False) -> list[str]:
     easiest = min(metrics["trivial"].values())
     if metrics["clean_pmd"]["mean"] * TRAINED_FACTOR > easiest:
         flags.append("near-trivial" if distorted else "under-trained")
-    if metrics.get("gain_over_noise", float("inf")) <= 1 and metrics["norms"]["rms"]["max"] > 0:
+    moved = any(norm["max"] > 0 for norm in metrics.get("norms", {}).values())
+    if metrics.get("gain_over_noise", float("inf")) <= 1 and moved:
         flags.append("not-above-noise")
     return flags
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from posebench.attacks import Noise, run_attack
 from posebench.attacks.gradient import frozen
-from posebench.benchmark.anny import PoseTransferTask
 from posebench.benchmark.metrics import METRICS, pmd
+from posebench.benchmark.pair_task import PairTask
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Batch, Metric, Victim
@@ -73,7 +73,7 @@ def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor
     return torch.stack(values).amax(dim=0)
 
 
-def trivial_pmd(pairs: PoseTransferTask, batch: Batch) -> dict[str, Tensor]:
+def trivial_pmd(pairs: PairTask, batch: Batch) -> dict[str, Tensor]:
     """PMD of the three answers that need no skill; every table prints them."""
     outputs = pairs.trivial_outputs(batch.sample_ids.cpu())
     device = batch.pose.points.device

@@ -75,10 +75,22 @@ def edge_loss(
 
 
 def perturbation_norms(clean: Clouds, attacked: Clouds) -> dict[str, Tensor]:
-    """Size of each sample's perturbation, (B,) float64 metres: rms, l2, linf, l2_vertex."""
-    delta = (attacked.points.double() - clean.points.double()) * clean.mask[..., None]
+    """Size of each sample's perturbation, (B,) float64 metres: rms, l2, linf, l2_vertex.
+
+    Of the points that are in both clouds; where the mask changed also ``dropped`` and ``added``,
+    as shares of the clean cloud's points.
+    """
+    size = clean.points.shape[1]
+    both = clean.mask & attacked.mask[:, :size]
+    delta = (attacked.points[:, :size].double() - clean.points.double()) * both[..., None]
     squared = delta.square().sum(dim=(1, 2))
+    counts = {}
+    if attacked.mask is not clean.mask:
+        kept = both.sum(dim=1)
+        counts["dropped"] = (clean.counts - kept).double() / clean.counts
+        counts["added"] = (attacked.counts - kept).double() / clean.counts
     return {
+        **counts,
         "rms": (squared / (3 * clean.counts)).sqrt(),
         "l2": squared.sqrt(),
         "linf": delta.abs().amax(dim=(1, 2)),

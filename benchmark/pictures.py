@@ -16,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import run_attack
-from posebench.benchmark.anny import load_task, renumber
-from posebench.benchmark.harness import fitted
+from posebench.benchmark.anny import PoseTransferTask, load_task, renumber
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.metrics import pmd
+from posebench.errors import InputError
 from posebench.files import write_atomically
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Victim
 from posebench.rng import generator_for
+from posebench.victims.wrappers import any_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,14 +49,17 @@ def sample_panels(
     victim: Victim, attack: Attack, *, task: str, sample: int, vertices: int, seed: int = 0
 ) -> list[Panel]:
     """Six panels of one test pair: pose, attacked pose, identity, truth, clean and attacked."""
+    if task in DATASET_TASKS:
+        raise InputError(f"pictures are drawn of anny's tasks alone, not of {task}")
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
+    assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
     pose_faces = None
-    if pairs.distortion is None:
+    if not pairs.distorted:
         pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0].numpy()
     faces = batch.faces[0].numpy()
-    victim = fitted(victim, pairs)
+    victim = victim if pairs.keeps_count else any_count(victim)
     result = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
     with torch.no_grad():
         clean = victim(batch.pose, batch.identity)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from posebench.benchmark.checks import read_checks
 from posebench.benchmark.corruption_table import corruption_tables
 from posebench.benchmark.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.paper import (
@@ -192,6 +193,20 @@ def headline(records: list[Record]) -> list[str]:
     return lines
 
 
+def with_check_flags(
+    records: list[Record], flags: dict[tuple[str | None, str | None], list[str]]
+) -> list[Record]:
+    """The records, those of checked weights and defence with the flags their check raised."""
+    return [
+        {**record, "flags": [*record["flags"], *flags.get(_checked(record), [])]}
+        for record in records
+    ]
+
+
+def _checked(record: Record) -> tuple[str | None, str | None]:
+    return record["cell"]["weights_sha256"], record["cell"]["defense"]
+
+
 def with_tables(page: str, made: dict[str, list[str]], where: str) -> str:
     """A page with the text between ``<!-- name -->`` and ``<!-- /name -->`` renewed."""
     for name, lines in made.items():
@@ -216,6 +231,7 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     records = read_records(records_folder)
     if not records:
         raise InputError(f"{records_folder}: holds no records; make some with 'posebench run'")
+    records = with_check_flags(records, read_checks(out / "checks"))
     text = markdown_text(records)
     costs: list[Cost] = []
     for path in sorted((out / "costs").glob("*.json")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,6 +12,8 @@ import torch
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.anny import parse_task
+from posebench.benchmark.dataset_pairs import load_dataset_task
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.harness import VictimSource, evaluate_sweep, seen_by_attack
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
@@ -40,9 +42,9 @@ class RunSettings:
     eps: list[float]
     iterations: int | None
     eps_unit: str
-    norm: str
+    norm: str | None
     defense: str
-    access: str
+    access: str | None
     surrogate: str | None
     task: str
     samples: int
@@ -69,7 +71,9 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
-    parse_task(settings.task)
+    if settings.task not in DATASET_TASKS:
+        parse_task(settings.task)
+    settings = with_defaults(settings)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]
     attacks: list[Attack | None] = [None]
@@ -84,9 +88,16 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     surrogate = None
     if settings.surrogate is not None:
         surrogate = load_victim(settings.surrogate, size=settings.size)[0].to(device)
-    networks = sources(settings)
-    seen_by_attack(networks[0][0], defense, settings.access, surrogate)  # refuses bad access
+    networks = find_networks(settings.victim, settings.weights, settings.size)
+    access = settings.access or "oblivious"
+    seen_by_attack(networks[0][0], defense, access, surrogate)  # refuses bad access
     check_writable(settings.out)
+    vertices = SIZES[settings.size].vertices
+    if settings.task in DATASET_TASKS:
+        job = bar.add_task("reading meshes", total=None)
+        advance = partial(bar.advance, job)
+        data = load_dataset_task(settings.task, samples=settings.samples, progress=advance)
+        vertices = data.vertices
     results = []
     for network, source in networks:
         label = f"{network.spec.title}, {source.training} training"
@@ -97,10 +108,10 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
             attacks,
             defense=defense,
             task=settings.task,
-            access=settings.access,
+            access=access,
             surrogate=surrogate,
             samples=settings.samples,
-            vertices=SIZES[settings.size].vertices,
+            vertices=vertices,
             batch_size=settings.batch_size,
             seed=settings.seed,
             device=device,
@@ -112,6 +123,16 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     return results
 
 
+def with_defaults(settings: RunSettings) -> RunSettings:
+    """Norm, access and surrogate filled in where they follow from the attack's name."""
+    name, access, surrogate = settings.attack, settings.access, settings.surrogate
+    norm = settings.norm or (name if name in ("drop", "add") else "l2")
+    if name == "transfer":
+        access = access or "transfer"
+        surrogate = surrogate or ("gct" if settings.victim != "gct" else "npt")
+    return replace(settings, norm=norm, access=access, surrogate=surrogate)
+
+
 def sweeps_of(results: list[CellResult]) -> dict[str, list[Record]]:
     """Training -> its records in the order of their eps."""
     found: dict[str, list[Record]] = {}
@@ -121,13 +142,14 @@ def sweeps_of(results: list[CellResult]) -> dict[str, list[Record]]:
     return found
 
 
-def sources(settings: RunSettings) -> list[tuple[PoseTransferNetwork, VictimSource]]:
+def find_networks(
+    victim: str, weights: Path | None, size: str
+) -> list[tuple[PoseTransferNetwork, VictimSource]]:
     """The networks to evaluate: a given file, or all shipped trainings of the victim."""
-    victim, size = settings.victim, settings.size
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
-    if settings.weights is not None:
-        return [with_source(*load_victim(victim, weights=settings.weights))]
+    if weights is not None:
+        return [with_source(*load_victim(victim, weights=weights))]
     found = [with_source(*load_victim(victim, size=size))]
     if shipped_path(victim, size, adversarial=True).is_file():
         found.append(with_source(*load_victim(victim, size=size, adversarial=True)))

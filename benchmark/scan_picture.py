@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from posebench.benchmark.anny import PROTOCOL_SEED, load_task, renumber
+from posebench.benchmark.anny import PROTOCOL_SEED, PoseTransferTask, load_task, renumber
 from posebench.benchmark.distortion import Distortion
 from posebench.benchmark.pictures import FULL_SCALE, Panel, draw_rows
 from posebench.benchmark.scan import FLOOR, SEVERITIES, scan_mesh
@@ -24,6 +24,7 @@ SHOWN = 20_000
 def severity_panels(vertices: int = 1700) -> list[tuple[str, list[Panel]]]:
     """A row of scans, and one of as many of their points as a network gets."""
     pairs = load_task("anny/seen", samples=SAMPLE + 1, vertices=vertices)
+    assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([SAMPLE])
     mesh = pairs.batch(ids).pose.points[0]
     faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]

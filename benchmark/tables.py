@@ -7,10 +7,12 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.curves import curve_area
 from posebench.benchmark.metrics import KAPPAS
+from posebench.benchmark.record import Record
 from posebench.benchmark.runs import CellResult, sweeps_of
 
 CAPTION = """\
@@ -81,16 +83,40 @@ def print_run(results: list[CellResult]) -> None:
     for result in results:
         record = result.record
         if attacked:
-            norms, cost = record["metrics"]["norms"], record["cost"]
+            cost = record["cost"]
             console.print(
-                f"{record['cell']['training']}: radius {record['metrics']['radius']:.4g} m, "
-                f"reached L2 {norms['l2']['max']:.4g} m, {norms['rms']['max']:.4g} m RMS; "
+                f"{record['cell']['training']}: {reached(record)}; "
                 f"{cost['forwards']} forward and {cost['backwards']} backward a sample; "
                 f"{result.seconds:.1f} s"
             )
         for flag in record["flags"]:
             console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
         console.print(f"record {result.path}", soft_wrap=True, markup=False)
+
+
+def reached(record: Record) -> str:
+    """How much of its budget an attack used, at most."""
+    norms, radius = record["metrics"]["norms"], record["metrics"]["radius"]
+    norm = record["cell"]["norm"]
+    if norm in ("drop", "add"):
+        share = norms["dropped" if norm == "drop" else "added"]["max"]
+        return f"{norm} up to {radius:.4g} points, {100 * share:.1f} % reached"
+    return (
+        f"radius {radius:.4g} m, reached L2 {norms['l2']['max']:.4g} m, "
+        f"{norms['rms']['max']:.4g} m RMS"
+    )
+
+
+def print_findings(found: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """What a data folder holds, one table per data set."""
+    console = Console()
+    for title, rows in found:
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for what, finding in rows:
+            table.add_row(what, Text(finding))
+        console.print(table)
 
 
 def print_costs(costs: list[Cost]) -> None:
@@ -114,6 +140,7 @@ def print_registries() -> None:
     """Everything that has a name."""
     from posebench.attacks import ATTACKS
     from posebench.benchmark.anny import TASKS
+    from posebench.benchmark.datasets import DATASET_TASKS
     from posebench.benchmark.distortion import KINDS
     from posebench.defenses import DEFENSES
     from posebench.victims import SIZES, VICTIMS
@@ -140,5 +167,6 @@ def print_registries() -> None:
         "distorted pose sources of anny/seen: anny/scan@0 to @5, anny/noise@0.02 (metres), "
         f"severities @1 to @5 of {', '.join(f'anny/{kind}' for kind in KINDS[2:])}"
     )
+    console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
     sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
     console.print(f"sizes: {', '.join(sizes)}")

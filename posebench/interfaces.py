@@ -17,7 +17,8 @@ from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.shapes import Bool, Float, Int
 
-Norm = Literal["l2", "linf", "l2_vertex"]
+DistanceNorm = Literal["l2", "linf", "l2_vertex"]
+Norm = Literal[DistanceNorm, "drop", "add"]
 Unit = Literal["rms", "total", "release"]
 
 RELEASE_POINTS = 1024
@@ -105,7 +106,7 @@ class Victim(Protocol):
 
 @dataclass(frozen=True)
 class Budget:
-    """How far an attack may move the pose source.
+    """How far an attack may move the pose source, or how many of its points it may drop or add.
 
     Units of ``eps`` for the global L2 ball, n = real points of the sample:
 
@@ -115,7 +116,8 @@ class Budget:
 
     For ``linf`` (largest coordinate) and ``l2_vertex`` (largest vertex displacement; the
     released code calls it "Linf") eps is the radius in metres in every unit but ``release``,
-    which is defined for L2 alone.
+    which is defined for L2 alone. For ``drop`` and ``add`` eps is the share of points that may be
+    removed, or put anywhere into the cloud's bounding box; all other points stay where they are.
     """
 
     eps: float
@@ -131,10 +133,22 @@ class Budget:
             raise unknown("eps unit", self.unit, get_args(Unit))
         if self.unit == "release" and self.norm != "l2":
             raise InputError("eps unit 'release' is defined for norm 'l2' alone")
+        if self.counts_points and (self.unit != "rms" or self.eps >= 1):
+            raise InputError(
+                f"norm {self.norm!r} takes a share of points below 1, without a unit, got "
+                f"{self.eps:g} {self.unit}"
+            )
+
+    @property
+    def counts_points(self) -> bool:
+        """Whether the budget is a share of points and not a distance."""
+        return self.norm in ("drop", "add")
 
     def radius(self, mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b"]:
-        """Radius of each sample's ball, (B,) float64."""
+        """Radius of each sample's ball, or its number of points to drop or add, (B,) float64."""
         counts = mask.sum(dim=1).double()
+        if self.counts_points:
+            return (self.eps * counts + 1e-6).floor()
         if self.norm != "l2" or self.unit == "total":
             return torch.full_like(counts, self.eps)
         if self.unit == "release":

@@ -46,7 +46,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
             for point in entry_points(group=self.group, name=name):
-                return self.register(name, point.load())
+                entry: T = point.load()
+                if self._entries.get(name) is not entry:  # importing it may have registered it
+                    self.register(name, entry)
+                return entry
             raise unknown(self.kind, name, self)
         return self._entries[name]
 

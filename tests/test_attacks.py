@@ -30,7 +30,7 @@ from posebench.attacks import (
 from posebench.benchmark.metrics import perturbation_norms, pmd
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Batch, Budget, Norm, Unit
+from posebench.interfaces import Attack, Batch, Budget, DistanceNorm, Unit
 from posebench.objective import OBJECTIVES, mse
 from posebench.rng import generator_for
 from posebench.victims import EqualPoints, PoseTransferNetwork, import_released
@@ -101,8 +101,8 @@ def test_projection_equals_released_clipping(budget: Budget, field: str) -> None
     torch.testing.assert_close(projected, expected, rtol=0, atol=2e-7)
 
 
-@pytest.mark.parametrize("norm", get_args(Norm))
-def test_fgm_on_an_affine_victim_is_the_closed_form(norm: Norm) -> None:
+@pytest.mark.parametrize("norm", get_args(DistanceNorm))
+def test_fgm_on_an_affine_victim_is_the_closed_form(norm: DistanceNorm) -> None:
     """M = |A x + b - t|^2 / 3n, so grad M = 2 A^T r / 3n, and M(x + d) is known exactly."""
     batch = random_batch()
     matrix = random_points(60, 20).reshape(60, 60)
@@ -198,14 +198,20 @@ def test_radius_of_each_unit_and_attacks_use_it_up(
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 20),
-    norm=st.sampled_from(get_args(Norm)),
+    norm=st.sampled_from(get_args(DistanceNorm)),
     unit=st.sampled_from(get_args(Unit)),
     exponent=st.floats(-7, 1),
     offset=st.sampled_from([0.0, 3.0]),
     attack=st.sampled_from(["fgm", "noise", "leaves", "edge"]),
 )
 def test_budget_holds_on_the_stored_float32_tensor(
-    seed: int, count: int, norm: Norm, unit: Unit, exponent: float, offset: float, attack: str
+    seed: int,
+    count: int,
+    norm: DistanceNorm,
+    unit: Unit,
+    exponent: float,
+    offset: float,
+    attack: str,
 ) -> None:
     """However small the budget is against the coordinates, and whatever the attack returns."""
     budget = Budget(10**exponent, norm, unit if norm == "l2" else "total")
@@ -231,8 +237,8 @@ def test_budget_holds_on_the_stored_float32_tensor(
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), norm=st.sampled_from(get_args(Norm)))
-def test_projection_is_the_nearest_point_of_the_ball(seed: int, norm: Norm) -> None:
+@given(seed=st.integers(0, 10**6), norm=st.sampled_from(get_args(DistanceNorm)))
+def test_projection_is_the_nearest_point_of_the_ball(seed: int, norm: DistanceNorm) -> None:
     """The obtuse-angle rule: (x - Px) . (z - Px) <= 0 for every z of a convex set."""
     batch = random_batch((20, 20), seed=seed)
     budget = Budget(0.3, norm, "total")
@@ -245,9 +251,9 @@ def test_projection_is_the_nearest_point_of_the_ball(seed: int, norm: Norm) -> N
         assert bool(((away * (inside - nearest)).sum(dim=(1, 2)) <= 1e-12).all())
 
 
-@pytest.mark.parametrize("norm", get_args(Norm))
+@pytest.mark.parametrize("norm", get_args(DistanceNorm))
 @pytest.mark.parametrize("attack", [*QUICK, "cheat"])
-def test_zero_budget_returns_the_clean_bits(attack: str, norm: Norm) -> None:
+def test_zero_budget_returns_the_clean_bits(attack: str, norm: DistanceNorm) -> None:
     budget = Budget(0.0, norm)
     batch = random_batch(dtype=torch.float32)
     batch.pose.points[0, 0] = -0.0
@@ -365,9 +371,9 @@ def test_victim_with_parameters_of_its_own_that_ignores_the_pose_is_refused() ->
 
 
 @pytest.mark.parametrize("attack", QUICK)
-@pytest.mark.parametrize("norm", get_args(Norm))
+@pytest.mark.parametrize("norm", get_args(DistanceNorm))
 def test_result_of_a_sample_does_not_depend_on_its_batch_or_padding(
-    attack: str, norm: Norm
+    attack: str, norm: DistanceNorm
 ) -> None:
     network = small("npt-mp")
     batch = random_batch()
@@ -390,7 +396,7 @@ def test_noise_follows_its_seed_and_its_distribution() -> None:
     batch = random_batch((3000, 2000), 3000)
     victim = Toy(lambda pose, _: pose)
 
-    def draw(norm: Norm, seed: int) -> Tensor:
+    def draw(norm: DistanceNorm, seed: int) -> Tensor:
         attack = Noise(Budget(0.05, norm))
         result = run_attack(attack, victim, batch, generator=generator_for(seed))
         return result.pose.points - batch.pose.points
@@ -436,8 +442,10 @@ def test_budget_refuses_unknown_norm_and_unit(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InputError, match="'release' is defined for norm 'l2' alone"):
         Budget(0.1, "linf", "release")
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
-    with pytest.raises(InputError, match=r"unknown norm 'l1'.*known are l2, l2_vertex, linf"):
-        Budget(0.1, cast("Norm", "l1"))
+    with pytest.raises(
+        InputError, match=r"unknown norm 'l1'.*known are add, drop, l2, l2_vertex, linf"
+    ):
+        Budget(0.1, cast("DistanceNorm", "l1"))
     with pytest.raises(InputError, match="unknown eps unit 'mm': known are release, rms, total"):
         Budget(0.1, unit=cast("Unit", "mm"))
 
@@ -451,8 +459,8 @@ def test_registry_suggests_names_and_attacks_rebuild_from_their_repr() -> None:
         assert attack_name(attack) == name
 
 
-@pytest.mark.parametrize("norm", get_args(Norm))
-def test_iterates_stay_around_the_clean_cloud_and_the_best_is_kept(norm: Norm) -> None:
+@pytest.mark.parametrize("norm", get_args(DistanceNorm))
+def test_iterates_stay_around_the_clean_cloud_and_the_best_is_kept(norm: DistanceNorm) -> None:
     """Far steps, so that each projection works; the released PGD left its ball here."""
     batch = random_batch((20, 20))
     victim = Counting(small("npt-mp"), [])

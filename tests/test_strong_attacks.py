@@ -17,7 +17,7 @@ from posebench.attacks.minimum import minimum_eps
 from posebench.benchmark.metrics import perturbation_norms
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget, Norm, Victim
+from posebench.interfaces import Batch, Budget, DistanceNorm, Victim
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
 from tests.toys import NORM_KEYS, QUICK, Counting, Toy, affine, random_batch, small
@@ -27,8 +27,8 @@ def reached(victim: Victim, batch: Batch, pose: Clouds, objective: str = "pmd") 
     return OBJECTIVES[objective](victim(pose, batch.identity), batch.target).detach()
 
 
-@pytest.mark.parametrize("norm", get_args(Norm))
-def test_apgd_stays_in_the_ball_keeps_the_best_and_counts_its_calls(norm: Norm) -> None:
+@pytest.mark.parametrize("norm", get_args(DistanceNorm))
+def test_apgd_stays_in_the_ball_keeps_the_best_and_counts_its_calls(norm: DistanceNorm) -> None:
     batch, budget = random_batch((20, 20)), Budget(0.05, norm)
     victim = Counting(small("npt-mp"), [])
     result = APGD(budget, iterations=12, restarts=2)(victim, batch, generator=generator_for(1))

@@ -113,5 +113,6 @@ def _quick(name: str) -> Callable[[Budget], Attack]:
     return lambda budget: make_attack(name, budget, effort.get(name))
 
 
-QUICK = {name: _quick(name) for name in ATTACKS if name != "pt-ensemble"}
-"""Every attack with little effort; the ensemble has a test of its own and these as members."""
+APART = ("pt-ensemble", "universal", "drop", "add", "transfer")
+QUICK = {name: _quick(name) for name in ATTACKS if name not in APART}
+"""Attacks that move the points of a batch, with little effort; the others have their own tests."""

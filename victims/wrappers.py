@@ -43,6 +43,12 @@ class EqualPoints:
         return self.victim(pose, identity, generator=generator)
 
 
+def any_count(victim: Victim) -> Victim:
+    """The victim itself if it takes pose sources of any size and mask, else behind EqualPoints."""
+    free = victim.spec.masks and victim.spec.point_counts == "free"
+    return victim if free else EqualPoints(victim)
+
+
 @dataclass(frozen=True)
 class Defended:
     """A victim behind a defence, itself a victim.

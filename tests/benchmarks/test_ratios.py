@@ -18,7 +18,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from posebench.attacks import FGM, run_attack
+from posebench.attacks import FGM, PGD, run_attack
 from posebench.benchmark.adversarial import Adversarial
 from posebench.benchmark.anny import load_task, training_meshes
 from posebench.benchmark.body import load_body
@@ -162,6 +162,33 @@ def test_fgm_step_against_forward_and_input_gradient(
     record(
         benchmark, lambda: run_attack(attack, network, batch), base, "forward and input gradient"
     )
+
+
+@pytest.mark.parametrize("points", [1024, 6890])
+@pytest.mark.parametrize("name", ["npt-mp", "npt", "posemae"])
+def test_pgd_step_against_forward_and_input_gradient(
+    benchmark: BenchmarkFixture, name: str, points: int
+) -> None:
+    """PGD of 5 steps, projection and best point kept, against 5 bare gradients and its one forward
+    more; width 128, one thread. 2 pairs of 1,024 points or 1 of 6,890."""
+    torch.set_num_threads(1)
+    pairs = 2 if points == 1024 else 1
+    task = load_task("anny/seen", samples=pairs, vertices=1700 if points == 1024 else points)
+    batch = first_points(task.batch(torch.arange(pairs)), points)
+    with torch.random.fork_rng():
+        network = VICTIMS[name](128).eval()
+    attack = PGD(Budget(0.03), iterations=5)
+    network.requires_grad_(False)
+
+    def base() -> object:
+        for _ in range(5):
+            pose = batch.pose.points.detach().requires_grad_(True)
+            output = network(batch.pose.replace(pose), batch.identity)
+            torch.autograd.grad(mse(output, batch.target).sum(), pose)
+        with torch.no_grad():
+            return network(batch.pose, batch.identity)
+
+    record(benchmark, lambda: run_attack(attack, network, batch), base, "bare forward and gradient")
 
 
 @pytest.mark.parametrize("clean_share", [0.0, 0.5], ids=["all attacked", "half attacked"])

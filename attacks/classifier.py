@@ -1,0 +1,118 @@
+"""A victim with one pair as a classifier of images in [0, 1], for attacks of other libraries.
+
+    x = (pose - low) / (high - low)        as (R, 3, n, 1), an image n pixels high and one wide
+    z = (PMD - tau) / tau                  logits (-z / 2, z / 2), right label 0
+
+Class 1 means broken, PMD > tau, and the cross entropy of label 0 is softplus(z). It grows with PMD
+everywhere, so its gradient has PMD's direction; dividing by tau keeps it from vanishing, since
+z >= -1, where the slope of softplus is 0.27.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+
+from posebench.attacks.gradient import EOT, frozen
+from posebench.errors import InputError
+from posebench.interfaces import Batch, Victim
+from posebench.objective import pmd
+from posebench.shapes import Float
+
+
+class PoseClassifier(nn.Module):
+    """One pair of a victim as a classifier of scaled poses; made by :func:`as_classifier`.
+
+    The rows of what it is given are poses for the same pair, any number of them.
+
+    Attributes:
+        forwards: rows that the victim was called with.
+        backwards: rows whose gradient to the pose was taken.
+    """
+
+    def __init__(
+        self,
+        victim: Victim,
+        sample: Batch,
+        tau: float,
+        low: float,
+        high: float,
+        generator: Generator | None,
+    ) -> None:
+        super().__init__()
+        # In a tuple it is no submodule: train() and zero_grad() do not reach the victim.
+        self._victim = (victim,)
+        self._sample = sample
+        self._tau, self._low, self._high = tau, low, high
+        self._generator = generator
+        # The libraries ask the parameters where the model is.
+        points = sample.pose.points
+        self.device_mark = nn.Parameter(points.new_zeros(()), requires_grad=False)
+        self.forwards = self.backwards = 0
+
+    def scaled(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "1 3 n 1"]:
+        """Metres to the box."""
+        return ((points - self._low) / (self._high - self._low)).mT[None, :, :, None].contiguous()
+
+    def metres(self, step: Float[Tensor, "1 3 n 1"]) -> Float[Tensor, "n 3"]:
+        """A displacement in the box, in metres."""
+        return step[0, :, :, 0].mT * (self._high - self._low)
+
+    def forward(self, x: Float[Tensor, "r 3 n 1"]) -> Float[Tensor, "r 2"]:
+        """Logits of "holds" and "broken"."""
+        (victim,), clean = self._victim, self._sample.pose
+        points = self._low + (self._high - self._low) * x[..., 0].mT.to(clean.points.dtype)
+        self.forwards += len(x)
+        if points.requires_grad:
+            points.register_hook(self._count)
+        rows = self._sample.select(torch.zeros(len(x), dtype=torch.int64, device=x.device))
+        real = rows.pose.points.new_zeros(rows.pose.points.shape)
+        real[rows.pose.mask] = points.flatten(0, 1)
+        pose = rows.pose.replace(real)
+        draws = victim.draws if isinstance(victim, EOT) else 1
+        with frozen(victim):
+            values = torch.stack(
+                [
+                    pmd(victim(pose, rows.identity, generator=self._generator), rows.target)
+                    for _ in range(draws)
+                ]
+            ).mean(dim=0)
+        if points.requires_grad and not values.requires_grad:
+            raise InputError(
+                f"victim {victim.spec.name!r} gives no gradient to the pose: gradient attacks "
+                "cannot be used on it"
+            )
+        z = (values - self._tau) / self._tau
+        return torch.stack([-z / 2, z / 2], dim=1)
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+def as_classifier(
+    victim: Victim,
+    batch: Batch,
+    *,
+    low: float,
+    high: float,
+    tau: float = 1e-3,
+    generator: Generator | None = None,
+) -> PoseClassifier:
+    """A batch of one sample as a two-class ``nn.Module`` over (R, 3, n, 1), n its real points.
+
+    ``low`` and ``high`` are the coordinates in metres that become 0 and 1, ``tau`` the PMD in
+    square metres above which class 1 wins. The victim's mode, ``.grad`` and ``requires_grad`` stay
+    as they are, whatever is done to the module.
+
+    Raises:
+        InputError: for more than one sample, an empty box, or a tau that is not positive.
+    """
+    if len(batch) != 1:
+        raise InputError(f"a classifier is made of one sample, got {len(batch)}: use batch.select")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"the box needs low < high, got {low} and {high}")
+    if not (math.isfinite(tau) and tau > 0):
+        raise InputError(f"tau must be a positive number, got {tau}")
+    return PoseClassifier(victim, batch, tau, low, high, generator).eval()
