@@ -8,6 +8,9 @@
 
 Every mesh is centred by its bounding box; pose and identity orders are shuffled independently,
 and the target follows the identity's order.
+
+``anny/scan@3``, ``anny/noise@0.02``, ``anny/jitter@2`` and their like are the pairs of ``seen``
+with distorted pose sources; see ``distortion``.
 """
 
 from __future__ import annotations
@@ -29,11 +32,14 @@ from posebench.benchmark.body import (
     load_body,
     pose_body,
 )
+from posebench.benchmark.datasets import DATASET_TASKS
+from posebench.benchmark.distortion import KINDS, Distortion, parse_distortion
 from posebench.benchmark.pair_task import PairTask
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Batch
+from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 
@@ -44,35 +50,67 @@ MAX_SAMPLES = 4096
 
 TASKS = {f"anny/{poses}": poses for poses in POSE_SETS}
 
+DISTORTED = "anny/seen"
+"""The split whose pose sources are distorted: the same pairs, so numbers compare with its own."""
+
 
 @dataclass(frozen=True)
 class PoseTransferTask:
     """The first ``samples`` test pairs of one split at one level of detail.
 
     Attributes:
-        name: such as "anny/seen".
+        name: such as "anny/seen" or "anny/scan@3".
         body: the embedded body at the wanted vertex count.
         triples: (S, 4) int64 rows (identity, identity's pose, pose giver, transferred pose).
+        split: key of TASKS, whose poses and pairs these are.
+        distortion: what is done to the pose sources, None for clean meshes.
     """
 
     name: str
     body: Body
     triples: Int[Tensor, "s 4"]
+    split: str
+    distortion: Distortion | None = None
 
     def __len__(self) -> int:
         return self.triples.shape[0]
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over body file, vertex count and pairs: what a record's samples were."""
-        text = json.dumps([self.name, body_fingerprint(), self.body.rest.shape[1]])
-        digest = hashlib.sha256(text.encode())
+        """sha256 over body file, vertex count, distortion and pairs: what the samples were."""
+        what = [self.name, body_fingerprint(), self.body.rest.shape[1]]
+        if self.distortion is not None:
+            what.append(self.distortion.settings)
+        digest = hashlib.sha256(json.dumps(what).encode())
         digest.update(self.triples.numpy().tobytes())
         return digest.hexdigest()
 
     def meshes(self, identity: Int[Tensor, "b"], pose: Int[Tensor, "b"]) -> Clouds:
         """Centred meshes of identities in poses of this split, in the body's own order."""
-        return posed_meshes(self.body, TASKS[self.name], identity, pose)
+        return posed_meshes(self.body, TASKS[self.split], identity, pose)
+
+    @property
+    def keeps_count(self) -> bool:
+        return self.distortion is None or self.distortion.keeps_count
+
+    @property
+    def distorted(self) -> bool:
+        return self.distortion is not None
+
+    def pose_sources(
+        self, mesh: Clouds, faces: Int[Tensor, "b f 3"], ids: Int[Tensor, "b"]
+    ) -> Clouds:
+        """Meshes as this task's pose sources come."""
+        if self.distortion is None:
+            return mesh
+        return self.distortion(mesh, faces, self.distortion.generators(PROTOCOL_SEED, ids))
+
+    def truth(self, cloud: Clouds, ids: Int[Tensor, "b"]) -> Clouds:
+        """The clouds as they should be answered: turned, where the pose source was turned."""
+        if self.distortion is None or not self.distortion.turns_truth:
+            return cloud
+        none = self.body.faces[None, :0].expand(len(ids), -1, -1)
+        return centred(self.pose_sources(cloud, none, ids))
 
     def orders(self, ids: Int[Tensor, "b"]) -> tuple[Tensor, Tensor]:
         """The two shuffles of each sample, (B, V) each: of the pose and of the identity."""
@@ -90,10 +128,11 @@ class PoseTransferTask:
         """The pairs with these sample numbers, shuffled as the protocol demands."""
         identity, identity_pose, giver, pose = self.triples[ids].unbind(dim=1)
         pose_order, identity_order = self.orders(ids)
+        mesh = _reorder(self.meshes(giver, pose), pose_order)
         return Batch(
-            pose=_reorder(self.meshes(giver, pose), pose_order),
+            pose=self.pose_sources(mesh, renumber(self.body.faces, pose_order), ids),
             identity=_reorder(self.meshes(identity, identity_pose), identity_order),
-            target=_reorder(self.meshes(identity, pose), identity_order),
+            target=self.truth(_reorder(self.meshes(identity, pose), identity_order), ids),
             faces=renumber(self.body.faces, identity_order),
             sample_ids=ids,
         )
@@ -101,14 +140,15 @@ class PoseTransferTask:
     def trivial_outputs(self, ids: Int[Tensor, "b"]) -> dict[str, Clouds]:
         """What three victims without any skill would answer, in the identity's order.
 
-        ``copy-pose`` returns the pose source (with the true correspondence), ``copy-identity``
-        the identity as it came, ``mean-mesh`` the mean of the training meshes.
+        ``copy-pose`` returns the pose source before any distortion (with the true
+        correspondence), ``copy-identity`` the identity as it came, ``mean-mesh`` the mean of the
+        training meshes.
         """
         identity, identity_pose, giver, pose = self.triples[ids].unbind(dim=1)
         _, order = self.orders(ids)
         mean = mean_mesh(self.body.rest.shape[1]).expand(len(ids), -1, -1)
         return {
-            "copy-pose": _reorder(self.meshes(giver, pose), order),
+            "copy-pose": self.truth(_reorder(self.meshes(giver, pose), order), ids),
             "copy-identity": _reorder(self.meshes(identity, identity_pose), order),
             "mean-mesh": _reorder(Clouds.dense(mean), order),
         }
@@ -122,16 +162,17 @@ def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
     Raises:
         InputError: unknown task or a sample count outside 1..4096.
     """
-    if name not in TASKS:
+    if name in DATASET_TASKS:
         from posebench.benchmark.dataset_pairs import load_dataset_task  # it builds on this module
 
         return load_dataset_task(name, samples=samples, vertices=vertices)
+    split, distortion = parse_task(name)
     if not 1 <= samples <= MAX_SAMPLES:
         raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
     body = load_body(vertices)
-    generator = generator_for(PROTOCOL_SEED, name)
+    generator = generator_for(PROTOCOL_SEED, split)
     people = torch.tensor(list(TEST_IDENTITIES))
-    count = body.poses[TASKS[name]].shape[0]
+    count = body.poses[TASKS[split]].shape[0]
     identity = torch.randint(len(people), (MAX_SAMPLES,), generator=generator)
     other = torch.randint(1, len(people), (MAX_SAMPLES,), generator=generator)
     identity_pose = torch.randint(count, (MAX_SAMPLES,), generator=generator)
@@ -139,7 +180,22 @@ def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
     triples = torch.stack(
         [people[identity], identity_pose, people[(identity + other) % len(people)], pose], dim=1
     )
-    return PoseTransferTask(name, body, triples[:samples].contiguous())
+    return PoseTransferTask(name, body, triples[:samples].contiguous(), split, distortion)
+
+
+def parse_task(name: str) -> tuple[str, Distortion | None]:
+    """A task's split and what it does to pose sources.
+
+    Raises:
+        InputError: unknown task, or a distortion's level that does not exist.
+    """
+    if name in TASKS:
+        return name, None
+    folder, _, distortion = name.partition("/")
+    if folder != "anny" or ("@" not in distortion and distortion not in KINDS):
+        patterns = [f"anny/{kind}@LEVEL" for kind in KINDS]
+        raise unknown("task", name, [*TASKS, *patterns, *DATASET_TASKS])
+    return DISTORTED, parse_distortion(distortion)
 
 
 def posed_meshes(

@@ -20,9 +20,10 @@ from posebench.benchmark.runs import find_networks, resolve_device
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Budget, Norm
+from posebench.interfaces import Budget, Norm, Victim
 from posebench.registry import unknown
 from posebench.victims import SIZES, load_victim
+from posebench.victims.wrappers import any_count
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -67,9 +68,11 @@ def check_weights(settings: CheckSettings, bar: Progress) -> bool:
     defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
     device = resolve_device(settings.device)
     name = settings.surrogate or ("gct" if settings.victim != "gct" else "npt")
-    surrogate = load_victim(name, size=settings.size)[0].to(device)
+    surrogate: Victim = load_victim(name, size=settings.size)[0].to(device)
     vertices = SIZES[settings.size].vertices
     pairs = load_task(settings.task, samples=settings.samples, vertices=vertices)
+    if not pairs.keeps_count:
+        surrogate = any_count(surrogate)
     networks = find_networks(settings.victim, settings.weights, settings.size)
     if settings.out is not None:
         check_writable(settings.out)
@@ -77,7 +80,9 @@ def check_weights(settings: CheckSettings, bar: Progress) -> bool:
     batches = [pairs.batch(ids).to(device) for ids in torch.arange(settings.samples).split(1)]
     raised = False
     for network, source in networks:
-        victim = network.to(device, torch.float32)
+        victim: Victim = network.to(device, torch.float32)
+        if not pairs.keeps_count:
+            victim = any_count(victim)
         subject = Subject(
             victim=victim,
             batches=batches,

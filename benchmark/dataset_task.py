@@ -82,6 +82,14 @@ class DatasetTask:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def keeps_count(self) -> bool:
+        return True
+
+    @property
+    def distorted(self) -> bool:
+        return bool(self.scans)
+
     @cached_property
     def vertices(self) -> int:
         """Vertices of every mesh."""

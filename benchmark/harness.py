@@ -91,8 +91,9 @@ def evaluate_sweep(
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
     the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
     "straight-through" the same with the defence's gradient taken as the identity's, "transfer"
-    the ``surrogate`` alone. Results do not depend on ``batch_size``. ``progress`` is called with
-    each batch's length for every attack.
+    the ``surrogate`` alone. On tasks that change the number of points, victims that need equal
+    counts stand behind ``EqualPoints``; the record says so. Results do not depend on
+    ``batch_size``. ``progress`` is called with each batch's length for every attack.
 
     Attacks that follow each other with growing budgets make a curve: each sample keeps the pose of
     the smaller budget where the larger one found nothing worse for what it sees, so the curve
@@ -105,7 +106,7 @@ def evaluate_sweep(
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
     pairs = load_task(task, samples=samples, vertices=vertices)
-    if any(attack is not None and attack.budget.counts_points for attack in attacks):
+    if not pairs.keeps_count or any(a is not None and a.budget.counts_points for a in attacks):
         victim = any_count(victim)
         surrogate = None if surrogate is None else any_count(surrogate)
     if access != "transfer" and any(isinstance(attack, Transfer) for attack in attacks):
@@ -164,7 +165,8 @@ def evaluate_sweep(
         warm = [each for each in attacks[:number] if each is not None]
         cell = {**where, **attack_fields(attack, warm)}
         cost = {name: factor * count for name, count in table.cost.items()}
-        records.append(make_record(cell, metrics, flags_of(metrics), cost, environment(device)))
+        flags = flags_of(metrics, distorted=pairs.distorted)
+        records.append(make_record(cell, metrics, flags, cost, environment(device)))
     return records
 
 
@@ -319,12 +321,13 @@ def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict
     return metrics
 
 
-def flags_of(metrics: dict[str, Any]) -> list[str]:
-    """Reliability flags: ``under-trained`` and ``not-above-noise``; see docs/flags.md."""
+def flags_of(metrics: dict[str, Any], *, distorted: bool = False) -> list[str]:
+    """Reliability flags, see docs/flags.md: ``under-trained``, or ``near-trivial`` where the pose
+    sources were ``distorted``; ``not-above-noise``."""
     flags = []
     easiest = min(metrics["trivial"].values())
     if metrics["clean_pmd"]["mean"] * TRAINED_FACTOR > easiest:
-        flags.append("under-trained")
+        flags.append("near-trivial" if distorted else "under-trained")
     moved = any(norm["max"] > 0 for norm in metrics.get("norms", {}).values())
     if metrics.get("gain_over_noise", float("inf")) <= 1 and moved:
         flags.append("not-above-noise")

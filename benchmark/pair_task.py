@@ -13,13 +13,23 @@ from posebench.shapes import Int
 
 @runtime_checkable
 class PairTask(Protocol):
-    """Test pairs 0..len-1; ``fingerprint`` is a sha256 of what they are."""
+    """Test pairs 0..len-1; ``fingerprint`` is a sha256 of what they are.
+
+    Pose sources have no padding; ``keeps_count`` says whether they have as many points as
+    identities, ``distorted`` whether they are something else than the meshes of training.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def keeps_count(self) -> bool: ...
+
+    @property
+    def distorted(self) -> bool: ...
 
     def __len__(self) -> int: ...
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import run_attack
-from posebench.benchmark.anny import PoseTransferTask, load_task
+from posebench.benchmark.anny import PoseTransferTask, load_task, renumber
 from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.metrics import pmd
 from posebench.errors import InputError
@@ -24,6 +24,7 @@ from posebench.files import write_atomically
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Victim
 from posebench.rng import generator_for
+from posebench.victims.wrappers import any_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,10 +36,11 @@ FULL_SCALE = 0.15
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawn body: vertices (V, 3), a value per vertex in metres or None, and a title."""
+    """One drawn body: vertices (V, 3), faces or None for a point cloud, a value per vertex in
+    metres or None, and a title."""
 
     points: NDArray[np.float32]
-    faces: NDArray[np.int64]
+    faces: NDArray[np.int64] | None
     values: NDArray[np.float32] | None
     title: str
 
@@ -53,8 +55,11 @@ def sample_panels(
     assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
-    pose_faces = pairs.orders(ids)[0].argsort(dim=1)[:, pairs.body.faces][0].numpy()
+    pose_faces = None
+    if not pairs.distorted:
+        pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0].numpy()
     faces = batch.faces[0].numpy()
+    victim = victim if pairs.keeps_count else any_count(victim)
     result = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
     with torch.no_grad():
         clean = victim(batch.pose, batch.identity)
@@ -77,7 +82,7 @@ def sample_panels(
     return panels
 
 
-def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
+def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path, *, dpi: int = 110) -> None:
     """Draw labelled rows of panels into one PNG or PDF."""
     import matplotlib
 
@@ -103,26 +108,58 @@ def draw_rows(rows: Sequence[tuple[str, list[Panel]]], path: Path) -> None:
     bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))
     figure.colorbar(scale, cax=bar, orientation="horizontal", label="moved by, or error, cm")
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=110, format=path.suffix[1:] or "png")
+    figure.savefig(drawn, dpi=dpi, format=path.suffix[1:] or "png")
     plt.close(figure)
     write_atomically(path, drawn.getvalue())
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:
-    """One body from the front right, faces painted back to front with a soft light."""
+    """One body from the front right."""
+    turn = np.deg2rad(25)
+    view = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
+    seen = panel.points @ view.T
+    if panel.faces is None:
+        draw_points(axes, seen, panel.values)
+    else:
+        draw_faces(axes, seen, panel.faces, panel.values)
+    ends = (0, 1) if panel.faces is not None else (0.005, 0.995)  # a scan has outliers
+    middle = np.quantile(seen, ends, axis=0).mean(axis=0)
+    axes.set_xlim(middle[0] - 0.8, middle[0] + 0.8)
+    axes.set_ylim(middle[1] - 1.0, middle[1] + 1.0)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    axes.set_title(panel.title, fontsize=8)
+
+
+def draw_points(axes: Axes, seen: NDArray[np.float64], values: NDArray[np.float32] | None) -> None:
+    """A point cloud, back to front."""
+    import matplotlib.pyplot as plt
+
+    colours = np.tile([0.35, 0.40, 0.50], (len(seen), 1))
+    if values is not None:
+        colours = plt.get_cmap("viridis")(values / FULL_SCALE)[:, :3]
+    order = seen[:, 2].argsort()
+    axes.scatter(seen[order, 0], seen[order, 1], s=1.2, c=colours[order], linewidths=0)
+
+
+def draw_faces(
+    axes: Axes,
+    seen: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    values: NDArray[np.float32] | None,
+) -> None:
+    """A mesh: faces painted back to front with a soft light."""
     import matplotlib.pyplot as plt
     from matplotlib.collections import PolyCollection
 
-    turn = np.deg2rad(25)
-    view = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
-    corners = (panel.points @ view.T)[panel.faces]
+    corners = seen[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
     shade = 0.45 + 0.55 * (normals @ LIGHT).clip(0, 1)
-    if panel.values is None:
+    if values is None:
         colours = np.tile([0.72, 0.75, 0.80], (len(corners), 1))
     else:
-        of_face = panel.values[panel.faces].mean(axis=1)
+        of_face = values[faces].mean(axis=1)
         colours = plt.get_cmap("viridis")(of_face / FULL_SCALE)[:, :3]
     order = corners[:, :, 2].mean(axis=1).argsort()
     painted = (colours * shade[:, None])[order]
@@ -131,9 +168,3 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
             list(corners[order, :, :2]), facecolors=painted, edgecolors=painted, linewidths=0.2
         )
     )
-    middle = (corners[..., :2].min(axis=(0, 1)) + corners[..., :2].max(axis=(0, 1))) / 2
-    axes.set_xlim(middle[0] - 0.8, middle[0] + 0.8)
-    axes.set_ylim(middle[1] - 1.0, middle[1] + 1.0)
-    axes.set_aspect("equal")
-    axes.axis("off")
-    axes.set_title(panel.title, fontsize=8)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from posebench.benchmark.checks import read_checks
+from posebench.benchmark.corruption_table import corruption_tables
 from posebench.benchmark.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.paper import (
     ENSEMBLE_08,
@@ -78,13 +79,41 @@ def markdown_text(records: list[Record]) -> str:
         "with its 95 % bootstrap interval over pairs; lower is better.",
     ]
     groups: dict[tuple[Any, ...], list[Record]] = {}
+    distorted = []
     for record in records:
         cell = record["cell"]
+        if "@" in cell["task"] and cell["attack"] is None and cell["defense"] is None:
+            distorted.append(record)
+            continue
         keys = ("task", "attack", "eps", "eps_unit", "norm", "defense", "access", "samples", "size")
         groups.setdefault(tuple(cell[key] for key in keys), []).append(record)
     for key, group in groups.items():
         lines += _markdown_group(key, group)
+    lines += _markdown_distorted(distorted)
     return "\n".join(lines) + "\n"
+
+
+def _markdown_distorted(records: list[Record]) -> list[str]:
+    """One table of all distorted pose sources: they are many, and without attack or defence."""
+    if not records:
+        return []
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    notes: list[str] = []
+    for each in records:
+        cell = each["cell"]
+        where = (cell["task"], str(cell["samples"]), str(cell["size"]))
+        label = f"{victim_label(cell)}, {cell['training']}"
+        if label in rows.get(where, {}):  # another seed, other weights, ...
+            label += f" (record {record_path(Path(), each).stem[-10:]})"
+        rows.setdefault(where, {})[label] = _markdown_cell(each, notes)
+    labels = sorted({label for row in rows.values() for label in row})
+    head = ["pose source", "pairs", "size", *labels]
+    lines = ["", "## Scans, noise and corruptions", ""]
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (task, samples, size), row in rows.items():
+        shown = [row.get(label, "-") for label in labels]
+        lines.append(f"| {' | '.join([task, samples, size, *shown])} |")
+    return [*lines, "", *(f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes))]
 
 
 def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
@@ -221,6 +250,7 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
         text += "\n".join(costs_markdown(path)) + "\n"
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
     made = {"headline": headline(records), **paper_tables(records, costs)}
+    made |= corruption_tables(records)
     for page in (out.parent / "README.md", out.parent / "docs" / "reproduction.md"):
         if page.is_file():
             files[page] = with_tables(page.read_text(encoding="utf-8"), made, page.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from posebench.attacks import ATTACKS, make_attack
-from posebench.benchmark.anny import TASKS
+from posebench.benchmark.anny import parse_task
 from posebench.benchmark.dataset_pairs import load_dataset_task
 from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.harness import VictimSource, evaluate_sweep, seen_by_attack
@@ -71,8 +71,8 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
-    if settings.task not in (*TASKS, *DATASET_TASKS):
-        raise unknown("task", settings.task, (*TASKS, *DATASET_TASKS))
+    if settings.task not in DATASET_TASKS:
+        parse_task(settings.task)
     settings = with_defaults(settings)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]

@@ -141,6 +141,7 @@ def print_registries() -> None:
     from posebench.attacks import ATTACKS
     from posebench.benchmark.anny import TASKS
     from posebench.benchmark.datasets import DATASET_TASKS
+    from posebench.benchmark.distortion import KINDS
     from posebench.defenses import DEFENSES
     from posebench.victims import SIZES, VICTIMS
     from posebench.victims.weights import shipped_path
@@ -162,6 +163,10 @@ def print_registries() -> None:
     console.print(f"attacks: {', '.join(ATTACKS)}")
     console.print(f"defences: {', '.join(DEFENSES)}")
     console.print(f"tasks: {', '.join(TASKS)}")
+    console.print(
+        "distorted pose sources of anny/seen: anny/scan@0 to @5, anny/noise@0.02 (metres), "
+        f"severities @1 to @5 of {', '.join(f'anny/{kind}' for kind in KINDS[2:])}"
+    )
     console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
     sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
     console.print(f"sizes: {', '.join(sizes)}")

@@ -53,6 +53,22 @@ class Clouds:
             )
         return Clouds(points.where(mask[..., None], points.new_zeros(())), mask)
 
+    @staticmethod
+    def from_list(clouds: list[Tensor]) -> Clouds:
+        """Point sets (n, 3) as one batch, padded to the longest; without padding if all are.
+
+        Raises:
+            InputError: if there are none, or one has no points.
+        """
+        counts = [len(points) for points in clouds]
+        if not counts or min(counts) == 0:
+            raise InputError(f"a batch needs clouds of at least one point, got counts {counts}")
+        points = torch.nn.utils.rnn.pad_sequence(clouds, batch_first=True)
+        if min(counts) == max(counts):
+            return Clouds.dense(points)
+        ends = torch.tensor(counts, device=points.device)[:, None]
+        return Clouds.padded(points, torch.arange(max(counts), device=points.device) < ends)
+
     @property
     def counts(self) -> Tensor:
         """Real points per cloud, (B,) int64."""

@@ -257,7 +257,17 @@ def test_version(cli: Cli) -> None:
 def test_list_names_everything(cli: Cli) -> None:
     outcome = cli("list")
     assert outcome.code == 0
-    for name in ("npt-mp", "gct", "posemae", "fgm", "noise", "sor", "anny/unseen-bent", "tiny"):
+    for name in (
+        "npt-mp",
+        "gct",
+        "posemae",
+        "fgm",
+        "noise",
+        "sor",
+        "anny/unseen-bent",
+        "tiny",
+        "anny/scan@0",
+    ):
         assert name in outcome.out
 
 
@@ -268,6 +278,8 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "attack": (["--attack", "fgn"], ["did you mean 'fgm'"]),
     "defence": (["--defense", "soor"], ["did you mean 'sor'"]),
     "task": (["--task", "anny/unsen"], ["did you mean 'anny/unseen'"]),
+    "severity": (["--task", "anny/scan@9"], ["'9' of scan", "scan@0", "scan@5"]),
+    "noise": (["--task", "anny/noise@-1"], ["such as noise@0.02"]),
     "size": (["--size", "tinny"], ["did you mean 'tiny'"]),
     "access": (["--access", "adaptiv"], ["did you mean 'adaptive'"]),
     "adaptive to nothing": (["--access", "adaptive"], ["'adaptive' needs a defence"]),
@@ -557,7 +569,10 @@ OPTIONS = {
     "--norm": st.sampled_from(["l2", "linf", "l2_vertex"]),
     "--defense": st.one_of(st.sampled_from(["none", "sor"]), TEXT),
     "--access": st.one_of(st.sampled_from(["oblivious", "adaptive"]), TEXT),
-    "--task": st.one_of(st.sampled_from(["anny/seen", "anny/wide", "anny"]), TEXT),
+    "--task": st.one_of(
+        st.sampled_from(["anny/seen", "anny/wide", "anny", "anny/noise@0.1", "anny/drop-local@2"]),
+        TEXT,
+    ),
     "--samples": NUMBERS,
     "--batch-size": NUMBERS,
     "--seed": NUMBERS,

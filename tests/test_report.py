@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from posebench.attacks import PGD
-from posebench.benchmark import paper
+from posebench.benchmark import corruption_table, paper
+from posebench.benchmark.corruption_table import (
+    corruption_errors,
+    corruption_tables,
+    ratio_interval,
+)
+from posebench.benchmark.corruptions import CORRUPTIONS
 from posebench.benchmark.cost import Cost, costs_markdown, write_costs
 from posebench.benchmark.paper import TABLES, paper_tables
 from posebench.benchmark.record import Record, read_records, write_record
@@ -203,3 +209,78 @@ def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
         path.write_text(broken, encoding="utf-8")
         with pytest.raises(InputError, match="not a file of costs"):
             costs_markdown(path)
+
+
+# ---- scans, noise, corruptions
+
+
+def test_corruption_errors_in_closed_form() -> None:
+    reference = {"clean": 1.0, "a": 2.0, "b": 5.0}
+    assert corruption_errors(reference, reference) == (1, 1)
+    errors = {"clean": 2.0, "a": 6.0, "b": 5.0}
+    assert corruption_errors(errors, reference) == ((3 + 1) / 2, (4 + 3) / (1 + 4))
+    flat = {"clean": 1.0, "a": 1.0, "b": 1.0}
+    mean, relative = corruption_errors(reference, flat)
+    assert (mean, math.isnan(relative)) == (3.5, True)
+
+
+def test_ratio_of_pairs_knows_that_they_are_pairs() -> None:
+    """After is half of before in every pair: a ratio of 2 without any spread."""
+    before = [1.0, 5.0, 9.0, 200.0]
+    assert ratio_interval(before, [value / 2 for value in before]) == pytest.approx((2, 2, 2))
+    middle, low, high = ratio_interval(before, before[::-1])
+    assert low < middle == 1 < high
+
+
+def clean_cell(task: str, pmd: tuple[float, ...], **cell: Any) -> Record:
+    nothing = dict.fromkeys(("attack", "attack_settings", "eps", "eps_unit", "norm"))
+    return made(task=task, pmd=pmd, fingerprint=task, **{**SHIPPED, **nothing, **cell})
+
+
+@pytest.mark.usefixtures("shipped")
+def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corruption_table, "SEVERITIES", (1, 3))
+    records = []
+    for victim, training, factor in (("npt", "clean", 1), ("npt", "adversarial", 2)):
+        who = {"victim": victim, "training": training}
+        # Pairs beyond the second are in the clean cell alone and must not count.
+        clean = (1e-4 * factor, 3e-4 * factor, 9.0)
+        records.append(clean_cell("anny/seen", clean, **who))
+        for name in CORRUPTIONS:
+            for severity in (1, 3):
+                pmd = (1e-3 * factor * severity, 1e-3 * factor * severity)
+                records.append(clean_cell(f"anny/{name}@{severity}", pmd, **who))
+        records.append(clean_cell("anny/scan@3", (8e-3 / factor,) * 2, **who))
+    records.append(clean_cell("anny/scan@1", (5e-3,) * 2, victim="gct"))
+    found = corruption_tables(records)
+    head, _, *rows = found["corruptions"]
+    cells = {row.split(" | ")[1]: row.strip("| ").split(" | ") for row in rows if "| npt |" in row}
+    assert head.split(" | ")[2] == "clean"
+    assert cells["clean"][2:] == ["2.0", *["20.0"] * len(CORRUPTIONS), "1.00", "1.00"]
+    assert cells["adversarial"][2:] == ["4.0", *["40.0"] * len(CORRUPTIONS), "2.00", "2.00"]
+    assert "2 pairs, severities 1, 3." in rows
+    assert "| gct | clean | - |" in "\n".join(rows)
+    (row,) = (line for line in found["table 3"] if line.startswith("| npt |"))
+    shown = row.strip("| ").split(" | ")
+    assert shown[:2] == ["npt", "25.2"]
+    assert shown[4:7] == ["80.0 [79.9, 80.1]", "40.0 [39.9, 40.1]", "2.00 [2.00, 2.00]"]
+    text = markdown_text(records)
+    assert "## anny/scan@3" not in text
+    board = text.split("## Scans, noise and corruptions")[1]
+    assert "| pose source | pairs | size | gct, clean | npt, adversarial | npt, clean |" in board
+    assert "| anny/scan@3 | 2 | compact | - | 40.0 [39.9, 40.1] | 80.0 [79.9, 80.1] |" in board
+
+
+@pytest.mark.usefixtures("shipped")
+def test_undefined_and_missing_cells_of_distorted_tasks() -> None:
+    made_of_nothing = corruption_tables([clean_cell("anny/seen", (1.0,), victim="npt")])
+    assert "pairs" not in made_of_nothing["corruptions"][-1]
+    _, _, *rows = made_of_nothing["table 3"]
+    assert [set(row.split(" | ")[2:6]) for row in rows] == [{"-"}] * 4
+    records = [clean_cell("anny/scan@3", (math.nan, 1.0), victim="npt", training="clean")]
+    records.append(clean_cell("anny/scan@3", (1.0, 1.0), victim="npt", training="adversarial"))
+    records += [clean_cell(f"anny/rotate@{s}", (math.nan, 1.0), victim="npt") for s in (1, 3, 5)]
+    text = "\n".join(line for lines in corruption_tables(records).values() for line in lines)
+    assert "nan" not in text.lower()
+    assert text.count("undefined") == 3, "scan, its ratio, rotate"
+    assert markdown_text([*records, *records[:1]]).count("undefined") == 5

@@ -1,4 +1,4 @@
-"""Cost of SOR, an FGM step and a training step as ratios to what they stand on; not asserted.
+"""Cost of SOR, scans, FGM and training steps as ratios to what they stand on; not asserted.
 
 Run by ``pytest tests/benchmarks --benchmark-only --benchmark-json=FILE``; the ratios are in
 ``extra_info`` of the file. Both sides are timed in turns, so that other load meets both.
@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -21,8 +22,10 @@ from posebench.attacks import FGM, PGD, run_attack
 from posebench.benchmark.adversarial import Adversarial
 from posebench.benchmark.anny import load_task, training_meshes
 from posebench.benchmark.body import load_body
+from posebench.benchmark.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
 from posebench.benchmark.pairs import Pairs, training_pairs
 from posebench.benchmark.recipe import DEFAULT_RECIPES, Recipe
+from posebench.benchmark.scan import SEVERITIES, scan_mesh
 from posebench.benchmark.training import initial_network, make_optimisers, training_step
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
@@ -94,6 +97,46 @@ def test_sor_against_open3d(benchmark: BenchmarkFixture, neighbours: int, ratio:
         return cloud.remove_statistical_outlier(nb_neighbors=neighbours, std_ratio=ratio)
 
     record(benchmark, lambda: defence(pose), base, "open3d.remove_statistical_outlier")
+
+
+@pytest.mark.parametrize("vertices", [1700, 6890])
+def test_depth_images_against_open3d(benchmark: BenchmarkFixture, vertices: int) -> None:
+    """Twelve images of one body, about 120,000 points; open3d with the scene's set-up."""
+    open3d = pytest.importorskip("open3d", reason="the base is open3d (the open3d extra)")
+    torch.set_num_threads(1)
+    task = load_task("anny/seen", samples=1, vertices=vertices)
+    mesh, faces = task.meshes(*task.triples[:, 2:].unbind(1)).points[0].double(), task.body.faces
+    foot = torch.stack([torch.zeros(()).double(), mesh[:, 1].min(), torch.zeros(()).double()])
+    views = [camera(number, 0.1, foot) for number in range(CAMERAS)]
+    grid = rays(torch.arange(WIDTH * HEIGHT))
+
+    def ours() -> object:
+        return [visible(((mesh - origin) @ axes.T)[faces]) for origin, axes in views]
+
+    def base() -> object:
+        scene = open3d.t.geometry.RaycastingScene(nthreads=1)
+        scene.add_triangles(
+            open3d.core.Tensor(mesh.float().numpy()),
+            open3d.core.Tensor(faces.numpy().astype(np.uint32)),
+        )
+        lines = [torch.cat([o.expand_as(grid), grid @ axes], dim=1).float() for o, axes in views]
+        return [scene.cast_rays(open3d.core.Tensor(each.numpy())) for each in lines]
+
+    record(benchmark, ours, base, "open3d's ray casting on one thread")
+
+
+@pytest.mark.parametrize("severity", range(len(SEVERITIES)))
+def test_scan(benchmark: BenchmarkFixture, severity: int) -> None:
+    """One scan of a body of 6,890 vertices on one thread; seconds, not a ratio."""
+    torch.set_num_threads(1)
+    task = load_task("anny/seen", samples=1, vertices=6890)
+    mesh = task.meshes(*task.triples[:, 2:].unbind(1)).points[0]
+
+    def scan() -> int:
+        return len(scan_mesh(mesh, task.body.faces, SEVERITIES[severity], generator_for(0)))
+
+    benchmark.extra_info["points"] = scan()
+    benchmark.pedantic(scan, rounds=ROUNDS)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("name", ["npt", "posemae"])
