@@ -4,9 +4,9 @@
   per round. Removing a point is taken for moving it to the cloud's centre, so its saliency is
   -(g . (x - c)) |x - c|, g the gradient to it (Zheng et al., PointCloud Saliency Maps, arXiv
   1812.01687; there the centre is the median, here the mean).
-* ``add``: copies of the points with the largest gradients, then moved along theirs inside the
-  cloud's bounding box (in the manner of Xiang et al., arXiv 1809.07016, who bound the distance to
-  the surface instead; we bound the number of points and the box).
+* ``add``: random points of the cloud's bounding box, each then moved along its gradient inside it
+  (in the manner of Xiang et al., arXiv 1809.07016, who start at salient points and bound the
+  distance to the surface; where only number and box are bounded, points off the body hurt more).
 
 A victim that pairs points by number, or cannot leave padding out, must stand behind
 ``EqualPoints``; the harness sees to that. The best visited cloud of each sample is kept.
@@ -98,19 +98,17 @@ class Add:
     ) -> AttackResult:
         asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
         clean = batch.pose.detach()
-        count = int(self.budget.radius(clean.mask).max())
-        values, gradient = pose_gradient(victim, batch, clean, **asked)
-        best, best_values = added(clean, clean.points[:, :0], self.budget), values
-        ranked = gradient.norm(dim=2).masked_fill(~clean.mask, -1.0).topk(count, dim=1).indices
-        new = clean.points.gather(1, ranked[..., None].expand(-1, -1, 3))
+        new = random_points(clean, self.budget, batch.sample_ids, generator)
+        best = added(clean, new, self.budget)
+        best_values = clean.points.new_full((len(batch),), -math.inf)
         low, high = box(clean)
         longest = STRIDE * (high - low).amax(dim=2, keepdim=True)
         size = clean.points.shape[1]
-        for number in range(1, self.iterations):
+        for number in range(self.iterations):
             pose = added(clean, new, self.budget)
             values, gradient = pose_gradient(victim, batch, pose, **asked)
             best, best_values = better(best, best_values, pose, values)
-            part = gradient[:, size : size + count]
+            part = gradient[:, size:]
             length = part.norm(dim=2, keepdim=True)
             unit = part / length.clamp_min(torch.finfo(part.dtype).tiny)
             new = (new + longest * (1 - number / self.iterations) * unit).clamp(low, high)
