@@ -105,11 +105,14 @@ def better(
 ) -> tuple[Clouds, Tensor]:
     """Per sample the cloud with the higher value; where that is NaN, the new one, to be seen."""
     improved = ~(values <= best_values)
-    points = torch.where(improved[:, None, None], pose.points, best.points)
+    chosen = torch.where(improved, values, best_values)
     if pose.mask is best.mask:
-        return best.replace(points), torch.where(improved, values, best_values)
-    mask = torch.where(improved[:, None], pose.mask, best.mask)
-    return Clouds(points, mask), torch.where(improved, values, best_values)
+        points = torch.where(improved[:, None, None], pose.points, best.points)
+        return best.replace(points), chosen
+    size = max(pose.points.shape[1], best.points.shape[1])
+    old, new = best.widened(size), pose.widened(size)
+    points = torch.where(improved[:, None, None], new.points, old.points)
+    return Clouds(points, torch.where(improved[:, None], new.mask, old.mask)), chosen
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from posebench import objective
 from posebench.attacks import EOT, Transfer, Universal, attack_name, run_attack
 from posebench.attacks.gradient import pose_values
 from posebench.attacks.iterative import better
-from posebench.benchmark.anny import MAX_SAMPLES, load_task
+from posebench.benchmark.access import FIT_PAIRS, fit_universal, seen_by_attack
+from posebench.benchmark.anny import load_task
 from posebench.benchmark.measure import EVALUATION_DRAWS, measure, noise_pmd, trivial_pmd
 from posebench.benchmark.metrics import (
     METRICS,
@@ -30,17 +31,11 @@ from posebench.cloud import Clouds
 from posebench.defenses import defense_name
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Defense, Victim
-from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended, EqualPoints, any_count
 
-Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
-
 EOT_DRAWS = 8
 """Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
-
-FIT_PAIRS = 16
-"""Pairs that a universal perturbation is fitted on; never among those attacked."""
 
 TRAINED_FACTOR = 2.0
 """A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
@@ -119,8 +114,12 @@ def evaluate_sweep(
         batch_size = 1
     if seen.spec.stochastic:
         seen = EOT(seen, EOT_DRAWS)
+    where: dict[str, Any] = {"task": task, "samples": samples, "vertices": vertices}
     attacks = [
-        fit_universal(attack, seen, task, samples, vertices, seed, device) for attack in attacks
+        fit_universal(attack, seen, **where, seed=seed, device=device)
+        if isinstance(attack, Universal)
+        else attack
+        for attack in attacks
     ]
     tables = [Table() for _ in attacks]
     for ids in torch.arange(samples).split(min(batch_size, samples)):
@@ -144,11 +143,8 @@ def evaluate_sweep(
                 table.cost = {"forwards": result.forwards, "backwards": result.backwards}
             if progress is not None:
                 progress(len(ids))
-    where = {
-        "task": task,
-        "samples": samples,
+    where |= {
         "fingerprint": pairs.fingerprint,
-        "vertices": vertices,
         "victim": victim.spec.name,
         **asdict(source or VictimSource()),
         "defense": None if defense is None else defense_name(defense),
@@ -165,6 +161,8 @@ def evaluate_sweep(
         warm = [each for each in attacks[:number] if each is not None]
         cell = {**where, **attack_fields(attack, warm)}
         cost = {name: factor * count for name, count in table.cost.items()}
+        if isinstance(attack, Universal):
+            cost["fit_backwards"] = factor * FIT_PAIRS * (attack.iterations + 1)
         flags = flags_of(metrics, distorted=pairs.distorted)
         records.append(make_record(cell, metrics, flags, cost, environment(device)))
     return records
@@ -192,36 +190,15 @@ def attacked_rows(
 ) -> dict[str, Tensor]:
     """What is measured on attacked poses, (B,) each."""
     norms = perturbation_norms(batch.pose, result.pose)
+    if attack.budget.counts_points:  # also where it allows no point at all
+        nothing = torch.zeros_like(norms["l2"])
+        norms = {"dropped": nothing, "added": nothing, **norms}
     return {
         **measure(system, batch.with_pose(result.pose), seed),
         **{f"norm.{name}": value for name, value in norms.items()},
         "noise_pmd": noise_pmd(system, attack, batch, seed),
         "radius": attack.budget.radius(batch.pose.mask),
     }
-
-
-def fit_universal(
-    attack: Attack | None,
-    seen: Victim,
-    task: str,
-    samples: int,
-    vertices: int,
-    seed: int,
-    device: str,
-) -> Attack | None:
-    """The attack, fitted on pairs from the far end of the task's list if it is a universal one."""
-    if not isinstance(attack, Universal):
-        return attack
-    if samples > MAX_SAMPLES - FIT_PAIRS:
-        raise InputError(
-            f"a universal perturbation is fitted on the last {FIT_PAIRS} of {MAX_SAMPLES} pairs: "
-            f"at most {MAX_SAMPLES - FIT_PAIRS} samples are left to attack, got {samples}"
-        )
-    pairs = load_task(task, samples=MAX_SAMPLES, vertices=vertices)
-    last = torch.arange(MAX_SAMPLES - FIT_PAIRS, MAX_SAMPLES)
-    batches = [pairs.batch(ids).to(device) for ids in last.split(1)]
-    generator = generator_for(seed, "fit", device=device)
-    return attack.fit(seen, batches, generator=generator)
 
 
 def worse(
@@ -263,27 +240,6 @@ def attack_fields(attack: Attack | None, warm: list[Attack]) -> dict[str, Any]:
         "eps_unit": attack.budget.unit,
         "norm": attack.budget.norm,
     }
-
-
-def seen_by_attack(
-    victim: Victim, defense: Defense | None, access: str, surrogate: Victim | None
-) -> Victim:
-    """The victim whose gradients and outputs an attack with this access gets.
-
-    Raises:
-        InputError: unknown access, or one that lacks its surrogate or defence.
-    """
-    if access not in get_args(Access):
-        raise unknown("access", access, get_args(Access))
-    if (access == "transfer") != (surrogate is not None):
-        raise InputError("access 'transfer' and a surrogate go together: give both or neither")
-    if surrogate is not None:
-        return surrogate
-    if access == "straight-through" and defense is None:
-        raise InputError("access 'straight-through' needs a defence")
-    if access == "oblivious" or defense is None:
-        return victim
-    return Defended(victim, defense, straight_through=access == "straight-through")
 
 
 def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:

@@ -82,6 +82,14 @@ class Clouds:
         """Clear the mask bits of points that are not kept; tensors never shrink."""
         return Clouds.padded(self.points, self.mask & kept)
 
+    def widened(self, size: int) -> Clouds:
+        """The same clouds padded to ``size`` slots, no fewer than there are."""
+        more = size - self.points.shape[1]
+        if not more:
+            return self
+        points = torch.nn.functional.pad(self.points, (0, 0, 0, more))
+        return Clouds(points, torch.nn.functional.pad(self.mask, (0, more)))
+
     def select(self, index: slice | Tensor) -> Clouds:
         """Pick clouds along the batch axis."""
         return Clouds(self.points[index], self.mask[index], self.full)
