@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -85,7 +86,7 @@ def perturbation_norms(clean: Clouds, attacked: Clouds) -> dict[str, Tensor]:
     delta = (attacked.points[:, :size].double() - clean.points.double()) * both[..., None]
     squared = delta.square().sum(dim=(1, 2))
     counts = {}
-    if attacked.mask is not clean.mask:
+    if attacked.mask.shape != clean.mask.shape or not torch.equal(attacked.mask, clean.mask):
         kept = both.sum(dim=1)
         counts["dropped"] = (clean.counts - kept).double() / clean.counts
         counts["added"] = (attacked.counts - kept).double() / clean.counts
