@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import check_command, data_command, train_command
+from posebench.benchmark import check_command, data_command, mesh_command, train_command
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -168,6 +168,8 @@ def list_all() -> None:
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
 app.add_typer(data_command.app, name="data")
+app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
+app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
 
 
 @app.command()
@@ -276,7 +278,10 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        typer.echo("posebench: error: out of memory; try a smaller --batch-size", err=True)
+        typer.echo(
+            "posebench: error: out of memory; try a smaller --batch-size or a smaller file",
+            err=True,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("posebench: interrupted", err=True)

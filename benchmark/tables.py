@@ -136,6 +136,49 @@ def print_costs(costs: list[Cost]) -> None:
     Console().print(table)
 
 
+UNPAIRED_CAPTION = """\
+no ground truth, so no PMD: cm between the surfaces, both centred,
+as mean (95 % are nearer than); chamfer: mean of both means
+stretched: mean change of edge lengths against the identity's"""
+
+
+def print_unpaired(facts: dict[str, Any]) -> None:
+    """What ``transfer`` and ``attack`` can say of files for which nobody knows the truth."""
+    console = Console()
+    pose, identity = facts["pose"], facts["identity"]
+    table = Table(
+        title=facts["victim"],
+        caption=UNPAIRED_CAPTION,
+        box=box.SIMPLE_HEAD,
+    )
+    for name in ("", "scan to\nresult", "result to\nscan", "chamfer", "stretched"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, found in facts["metrics"].items():
+        ways = (found["scan_to_result"], found["result_to_scan"])
+        table.add_row(
+            name,
+            *(f"{100 * way['mean']:.1f} ({100 * way['p95']:.1f})" for way in ways),
+            f"{100 * found['chamfer']:.1f}",
+            percent(found.get("edge_distortion", {}).get("mean")),
+        )
+    console.print(table)
+    if "attack" in facts:
+        size, change, cost = facts["perturbation"], facts["output_change"], facts["cost"]
+        console.print(
+            f"points moved by {100 * size['rms']:.2f} cm RMS per coordinate, at most "
+            f"{100 * size['l2_vertex']:.1f} cm\n"
+            f"output moved by {change['attack'] * 1e4:.1f}e-4, as PMD from the clean output\n"
+            f"{facts['gain_over_noise']:.1f} times as far as under noise of that size\n"
+            f"{cost['forwards']} forward and {cost['backwards']} backward"
+        )
+    console.print(
+        f"pose source: {pose['points']:,} points, {pose['seen']:,} seen\n"
+        f"identity: {identity['points']:,} points, {identity['faces']:,} faces"
+    )
+    for path in facts["written"]:
+        console.print(path, soft_wrap=True, markup=False)
+
+
 def print_registries() -> None:
     """Everything that has a name."""
     from posebench.attacks import ATTACKS
