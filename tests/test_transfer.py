@@ -425,3 +425,11 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     found = read_mesh(tmp_path / "out.obj").points
     assert ((centred(found) - centred(truth)) ** 2).mean() < 60e-4
     assert ((centred(person) - centred(truth)) ** 2).mean() > 150e-4
+
+
+def test_attacks_that_move_no_points_are_refused(folder: Path, tmp_path: Path) -> None:
+    more = ("--save", tmp_path / "a.ply", "--attack", "drop", "--norm", "drop", "--eps", 0.1)
+    done = call(words(folder, "attack", *more))
+    assert done["code"] == 2
+    assert "norm 'drop' moves no points" in done["err"]
+    assert not list(tmp_path.iterdir())
