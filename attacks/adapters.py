@@ -16,6 +16,7 @@ import inspect
 import math
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ TRAVEL = 2.5
 
 
 @dataclass(frozen=True)
-class ForeignAttack:
+class ForeignAttack(ABC):
     """An attack of another library; use one of the subclasses.
 
     Attributes:
@@ -104,9 +105,9 @@ class ForeignAttack:
         nan = moved.new_full((len(batch),), math.nan)
         return AttackResult(clean.replace(moved), nan, forwards, backwards)
 
+    @abstractmethod
     def _attack(self, model: PoseClassifier, start: Tensor, eps: float, seed: int) -> Tensor:
         """The attacked (1, 3, n, 1) pose in the box, from the clean one."""
-        raise NotImplementedError
 
     def _class(self, module: Any) -> tuple[Callable[..., Any], Mapping[str, inspect.Parameter]]:
         """The attack's class and its arguments; InputError for a name or setting it has not."""

@@ -45,11 +45,10 @@ CONVERGED = 0.02
 def budget_kept(subject: Subject) -> tuple[bool | None, str]:
     """1: stored float32 poses lie inside the budget and are finite."""
     worst = 0.0
-    key = {"l2": "l2", "linf": "linf", "l2_vertex": "l2_vertex"}[subject.budget.norm]
     for attack in (FGM(subject.budget), subject.strongest()):
         poses, _ = subject.attacked(attack)
         for batch, pose in zip(subject.batches, poses, strict=True):
-            norm = perturbation_norms(batch.pose, pose)[key]
+            norm = perturbation_norms(batch.pose, pose)[subject.budget.norm]
             radius = subject.budget.radius(batch.pose.mask)
             worst = max(worst, float((norm / radius.clamp_min(1e-300)).max()))
             if not bool(torch.isfinite(pose.points).all()):

@@ -16,14 +16,19 @@ from posebench.interfaces import Victim, VictimSpec
 
 
 @dataclass(frozen=True)
-class Detached:
-    """Cuts the gradient: the output is the victim's, autograd finds no way to the pose."""
+class Broken:
+    """A victim inside another that passes for it."""
 
     victim: Victim
 
     @property
     def spec(self) -> VictimSpec:
         return self.victim.spec
+
+
+@dataclass(frozen=True)
+class Detached(Broken):
+    """Cuts the gradient: the output is the victim's, autograd finds no way to the pose."""
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
@@ -32,15 +37,10 @@ class Detached:
 
 
 @dataclass(frozen=True)
-class Quantised:
+class Quantised(Broken):
     """Rounds the pose to a grid of ``step`` metres: the gradient exists and is zero."""
 
-    victim: Victim
     step: float = 0.01
-
-    @property
-    def spec(self) -> VictimSpec:
-        return self.victim.spec
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
@@ -50,15 +50,10 @@ class Quantised:
 
 
 @dataclass(frozen=True)
-class Noisy:
+class Noisy(Broken):
     """Adds noise of ``sigma`` metres to the output and does not say that it is random."""
 
-    victim: Victim
     sigma: float = 0.02
-
-    @property
-    def spec(self) -> VictimSpec:
-        return self.victim.spec
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
@@ -69,14 +64,8 @@ class Noisy:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Broken):
     """Returns the identity as it came, whatever the pose."""
-
-    victim: Victim
-
-    @property
-    def spec(self) -> VictimSpec:
-        return self.victim.spec
 
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
