@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from posebench.attacks.gradient import (
     check_counts,
@@ -33,7 +33,6 @@ from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
-from posebench.shapes import Float
 
 CLIMBING = 0.75
 """Share of climbing steps between two checkpoints below which the step is halved."""
@@ -75,15 +74,15 @@ class APGD:
                 )
                 step = steepest(draws, self.budget, start.mask)
                 start = project(start.replace(start.points + step), start, self.budget)
-            pose, values = self._climb(victim, batch, start, generator)
-            best, best_values = better(best, best_values, pose, values)
+            run = self.climb(victim, batch, start, generator)
+            best, best_values = better(best, best_values, run.pose, run.loss)
         runs = self.restarts
-        return AttackResult(best, best_values, runs * (self.iterations + 1), runs * self.iterations)
+        return AttackResult(best, best_values, runs * run.forwards, runs * run.backwards)
 
-    def _climb(
+    def climb(
         self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
-    ) -> tuple[Clouds, Float[Tensor, "b"]]:
-        """The best point of one run and its objective."""
+    ) -> AttackResult:
+        """One run from a point of the ball around the batch's poses: its best point."""
         clean = batch.pose.detach()
         asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
         pose = last = best = start
@@ -121,7 +120,8 @@ class APGD:
             gradient = torch.where(back, best_gradient, gradient)
             values = torch.where(stalled, best_values, values)
         values = pose_values(victim, batch, pose, **asked)
-        return better(best, best_values, pose, values)
+        best, best_values = better(best, best_values, pose, values)
+        return AttackResult(best, best_values, self.iterations + 1, self.iterations)
 
 
 def checkpoints(iterations: int) -> frozenset[int]:

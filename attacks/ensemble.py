@@ -1,8 +1,12 @@
 """``pt-ensemble``: several different attacks, the worst case per sample; no knob but the budget.
 
-After AutoAttack (Croce & Hein, arXiv 2003.01690): gradient ascent on the metric itself and on its
-logarithm, the minimum-norm C&W attack, and random search without gradients. A victim counts as
-robust where all four fail. Its number is the one to rank by.
+After AutoAttack (Croce & Hein, arXiv 2003.01690): random search without gradients, gradient ascent
+on the metric itself and on the logarithm of the mean squared error, and the minimum-norm C&W
+attack. A victim counts as robust where all of them fail. Its number is the one to rank by.
+
+Our choice: one more ascent on the metric starts where random search ended. Training against FGM
+flattens the objective around the clean pose, where every ascent of the family starts; search gets
+away from there without a gradient.
 """
 
 from __future__ import annotations
@@ -23,30 +27,32 @@ from posebench.objective import pmd
 
 @dataclass(frozen=True)
 class PTEnsemble:
-    """Worst case over APGD on PMD, APGD on log PMD, C&W and random search."""
+    """Worst case over random search, APGD on PMD from the clean pose and from the search's, APGD on
+    the log loss, and C&W."""
 
     budget: Budget
 
     @property
     def members(self) -> tuple[Attack, ...]:
-        """The attacks, in the order they run."""
+        """The attacks that start at the clean pose, in the order they run."""
         return (
+            Query(self.budget),
             APGD(self.budget),
             APGD(self.budget, objective="log_mse"),
             CW(self.budget),
-            Query(self.budget),
         )
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
+        found = [attack(victim, batch, generator=generator) for attack in self.members]
+        searched = project(found[0].pose.detach(), batch.pose, self.budget)
+        found.append(APGD(self.budget).climb(victim, batch, searched, generator))
         best = batch.pose.detach()
         values = best.points.new_full((len(batch),), -math.inf)
-        forwards = backwards = 0
-        for attack in self.members:
-            result = attack(victim, batch, generator=generator)
+        for result in found:
             pose = project(result.pose.detach(), batch.pose, self.budget)
-            found = pose_values(victim, batch, pose, objective=pmd, generator=generator)
-            best, values = better(best, values, pose, found)
-            forwards, backwards = forwards + result.forwards + 1, backwards + result.backwards
-        return AttackResult(best, values, forwards, backwards)
+            worth = pose_values(victim, batch, pose, objective=pmd, generator=generator)
+            best, values = better(best, values, pose, worth)
+        forwards = sum(result.forwards + 1 for result in found)
+        return AttackResult(best, values, forwards, sum(result.backwards for result in found))

@@ -186,10 +186,13 @@ def test_smallest_eps_at_its_ends() -> None:
 
 def test_ensemble_is_the_worst_case_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, network, budget = random_batch((20, 20)), small("npt-mp"), Budget(0.05)
-    members = tuple(QUICK[name](budget) for name in ("apgd", "cw", "query"))
+    members = tuple(QUICK[name](budget) for name in ("query", "apgd", "cw"))
     monkeypatch.setattr(PTEnsemble, "members", members)
     ensemble = run_attack(PTEnsemble(budget), network, batch, generator=generator_for(4))
     single = [run_attack(each, network, batch, generator=generator_for(4)) for each in members]
+    searched = single[0].pose
+    single.append(APGD(budget).climb(network, batch, searched, generator_for(4)))
+    assert (single[-1].loss >= reached(network, batch, searched) * (1 - 1e-6)).all()
     worst = torch.stack([reached(network, batch, each.pose) for each in single]).amax(dim=0)
     torch.testing.assert_close(reached(network, batch, ensemble.pose), worst)
     assert ensemble.forwards == sum(each.forwards + 1 for each in single)
