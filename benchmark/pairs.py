@@ -56,12 +56,35 @@ def training_pairs(
         else:
             of_pose = draw(vertices, b, recipe.pose_points)
             of_identity = draw(vertices, b, recipe.points)
+        source = meshes[giver, pose, of_pose]
+        if recipe.surface:
+            spread = on_surface(meshes[giver[:, 0], pose[:, 0]], faces, source.shape[1], generator)
+            chosen = torch.rand((b, 1, 1), generator=generator, device=device) < recipe.surface
+            source = torch.where(chosen, spread, source)
         yield (
-            meshes[giver, pose, of_pose],
+            source,
             meshes[who, rest, of_identity],
             meshes[who, pose, of_identity],
             ordered,
         )
+
+
+def on_surface(
+    meshes: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], count: int, generator: Generator
+) -> Float[Tensor, "b m 3"]:
+    """Points drawn evenly from each mesh's area, in random order."""
+    corners = meshes[:, faces]
+    first, second = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+    area = torch.linalg.cross(first, second).norm(dim=2)
+    triangle = torch.multinomial(area, count, replacement=True, generator=generator)[..., None]
+    u, v = torch.rand(
+        (2, len(meshes), count, 1), generator=generator, device=meshes.device
+    ).unbind()
+    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
+    origin, first, second = (
+        each.gather(1, triangle.expand(-1, -1, 3)) for each in (corners[:, :, 0], first, second)
+    )
+    return origin + u * first + v * second
 
 
 def pairs_to_watch(recipe: Recipe, meshes: Tensor, faces: Tensor) -> Batch:

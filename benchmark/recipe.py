@@ -53,6 +53,8 @@ class Recipe:
         batch: pairs per step.
         points: vertices of identity and target a step sees; None for whole meshes.
         pose_points: vertices of the pose source, for victims with free point counts.
+        surface: share of pairs whose pose points are drawn evenly from the mesh's area instead of
+            from its vertices, as a scan's are.
         matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
         warmup: steps over which the rates rise from zero.
         bf16: run the forward under bfloat16 autocast.
@@ -68,6 +70,7 @@ class Recipe:
     batch: int = 8
     points: int | None = 256
     pose_points: int | None = 256
+    surface: float = 0.0
     matrix_rate: float = 0.01
     rate: float = 0.001
     warmup: int = 200
@@ -98,6 +101,8 @@ class Recipe:
         for name in ("matrix_rate", "rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if not 0 <= self.surface <= 1:
+            raise InputError(f"surface must be 0..1, got {self.surface}")
         if self.warmup < 0:
             raise InputError(f"warmup must be 0 or more, got {self.warmup}")
         if (self.points is None) != (self.pose_points is None):

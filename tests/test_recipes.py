@@ -31,12 +31,12 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
 
 
-@pytest.mark.parametrize("name", ["table2", "table5", "options", "longer"])
+@pytest.mark.parametrize("name", ["table2", "table5", "options", "longer", "surface"])
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
     assert {f.stem for f in files("posebench.benchmark").joinpath("recipes").iterdir()} == {
-        "table2", "table5", "options", "longer",
+        "table2", "table5", "options", "longer", "surface",
     }  # fmt: skip
 
 
