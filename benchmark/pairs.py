@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -56,35 +56,50 @@ def training_pairs(
         else:
             of_pose = draw(vertices, b, recipe.pose_points)
             of_identity = draw(vertices, b, recipe.points)
-        source = meshes[giver, pose, of_pose]
-        if recipe.surface:
-            spread = on_surface(meshes[giver[:, 0], pose[:, 0]], faces, source.shape[1], generator)
-            chosen = torch.rand((b, 1, 1), generator=generator, device=device) < recipe.surface
-            source = torch.where(chosen, spread, source)
-        yield (
-            source,
+        source, person, truth = (
+            meshes[giver, pose, of_pose],
             meshes[who, rest, of_identity],
             meshes[who, pose, of_identity],
-            ordered,
         )
+        if recipe.surface:
+            chosen = torch.rand((2, b, 1, 1), generator=generator, device=device) < recipe.surface
+            whole = meshes[giver[:, 0], pose[:, 0]]
+            spread = spread_evenly(whole, faces, source.shape[1], generator)
+            source = torch.where(chosen[0], spread.on(whole), source)
+            whole, posed = meshes[who[:, 0], rest[:, 0]], meshes[who[:, 0], pose[:, 0]]
+            spread = spread_evenly(whole, faces, person.shape[1], generator)
+            person = torch.where(chosen[1], spread.on(whole), person)
+            truth = torch.where(chosen[1], spread.on(posed), truth)
+        yield source, person, truth, ordered
 
 
-def on_surface(
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Places on triangles: of M corners indices (B, M, 3) and weights that sum to one (B, M, 3)."""
+
+    corners: Int[Tensor, "b m 3"]
+    weights: Float[Tensor, "b m 3"]
+
+    def on(self, meshes: Float[Tensor, "b v 3"]) -> Float[Tensor, "b m 3"]:
+        """Where they are on meshes of the same faces."""
+        rows = torch.arange(len(meshes), device=meshes.device)[:, None, None]
+        return (meshes[rows, self.corners] * self.weights[..., None]).sum(dim=2)
+
+
+def spread_evenly(
     meshes: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], count: int, generator: Generator
-) -> Float[Tensor, "b m 3"]:
-    """Points drawn evenly from each mesh's area, in random order."""
-    corners = meshes[:, faces]
-    first, second = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
-    area = torch.linalg.cross(first, second).norm(dim=2)
-    triangle = torch.multinomial(area, count, replacement=True, generator=generator)[..., None]
-    u, v = torch.rand(
-        (2, len(meshes), count, 1), generator=generator, device=meshes.device
-    ).unbind()
-    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
-    origin, first, second = (
-        each.gather(1, triangle.expand(-1, -1, 3)) for each in (corners[:, :, 0], first, second)
+) -> SurfacePoints:
+    """Places drawn evenly from each mesh's area, in random order."""
+    first, second, third = meshes[:, faces].unbind(2)
+    area = torch.linalg.cross(second - first, third - first).norm(dim=2)
+    triangle = torch.multinomial(area, count, replacement=True, generator=generator)
+    shape = (len(meshes), count, 2)
+    weights = torch.rand(shape, generator=generator, device=meshes.device)
+    outside = weights.sum(dim=2, keepdim=True) > 1
+    weights = torch.where(outside, 1 - weights, weights)
+    return SurfacePoints(
+        faces[triangle], torch.cat([1 - weights.sum(dim=2, keepdim=True), weights], dim=2)
     )
-    return origin + u * first + v * second
 
 
 def pairs_to_watch(recipe: Recipe, meshes: Tensor, faces: Tensor) -> Batch:

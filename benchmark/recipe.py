@@ -53,8 +53,8 @@ class Recipe:
         batch: pairs per step.
         points: vertices of identity and target a step sees; None for whole meshes.
         pose_points: vertices of the pose source, for victims with free point counts.
-        surface: share of pairs whose pose points are drawn evenly from the mesh's area instead of
-            from its vertices, as a scan's are.
+        surface: share of pose sources, and of identities, whose points are drawn evenly from the
+            mesh's area instead of from its vertices; subsets of points only.
         matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
         warmup: steps over which the rates rise from zero.
         bf16: run the forward under bfloat16 autocast.
@@ -103,6 +103,10 @@ class Recipe:
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
         if not 0 <= self.surface <= 1:
             raise InputError(f"surface must be 0..1, got {self.surface}")
+        if self.surface and self.points is None:
+            raise InputError(
+                "surface needs points and pose_points: whole meshes are their vertices"
+            )
         if self.warmup < 0:
             raise InputError(f"warmup must be 0 or more, got {self.warmup}")
         if (self.points is None) != (self.pose_points is None):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.benchmark.pairs import on_surface, training_pairs
+from posebench.benchmark.pairs import spread_evenly, training_pairs
 from posebench.benchmark.recipe import Recipe
 from posebench.errors import InputError
 from posebench.rng import generator_for
@@ -19,7 +19,8 @@ def test_points_on_a_surface_follow_its_area() -> None:
     corners = [[0.0, 0, 1], [-1, 0, 1], [0, 1, 1], [3, 0, 1]]
     meshes = torch.tensor(corners).expand(2, -1, -1)
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    points = on_surface(meshes, faces, 20_000, generator_for(0))
+    spread = spread_evenly(meshes, faces, 20_000, generator_for(0))
+    points = spread.on(meshes)
     x, y, z = points.unbind(2)
     torch.testing.assert_close(z, torch.ones_like(z))
     assert (y >= 0).all()
@@ -29,28 +30,38 @@ def test_points_on_a_surface_follow_its_area() -> None:
     centroids = [float(row[row > 0].mean()) for row in x]
     assert centroids == pytest.approx([1, 1], abs=0.05)
     assert not torch.equal(points[0], points[1])
+    torch.testing.assert_close(spread.on(2 * meshes + 1), 2 * points + 1)
 
 
 def drawn(share: float) -> tuple[Tensor, Tensor, Tensor]:
-    meshes = torch.randn((3, 4, 50, 3), generator=generator_for(0))
+    """All identities in one pose are the mesh itself, in the other turned by half a circle."""
+    mesh = torch.randn((50, 3), generator=generator_for(0))
+    meshes = torch.stack([mesh, mesh * torch.tensor([-1.0, 1, -1])]).expand(3, 2, 50, 3)
     faces = torch.randint(50, (90, 3), generator=generator_for(1))
     pairs = training_pairs(replace(RECIPE, surface=share), meshes, faces, generator_for(2))
     pose, identity, target, _ = next(pairs)
     return pose, identity, target
 
 
-def test_surface_share_changes_that_share_of_pose_sources_alone() -> None:
+def test_surface_share_changes_that_share_of_clouds_alone() -> None:
     plain, half, whole = drawn(0.0), drawn(0.5), drawn(1.0)
-    for number in (1, 2):
-        assert torch.equal(plain[number], half[number])
-        assert torch.equal(plain[number], whole[number])
-    same = (plain[0] == half[0]).all(dim=2).all(dim=1)
-    assert 8 <= same.sum() <= 24
-    assert torch.equal(half[0][~same], whole[0][~same])
-    assert not (plain[0] == whole[0]).all(dim=2).any()
+    for number in (0, 1):
+        same = (plain[number] == half[number]).all(dim=2).all(dim=1)
+        assert 8 <= same.sum() <= 24
+        assert torch.equal(half[number][~same], whole[number][~same])
+        assert not (plain[number] == whole[number]).all(dim=2).any()
+    for _, identity, target in (plain, half, whole):
+        ratio = (target / identity).round()
+        assert (ratio[:, :, 1] == 1).all()
+        assert (ratio[:, :, 0] == ratio[:, :1, 0]).all(), "target and identity are the same points"
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_surface_share_outside_its_range_is_refused(share: float) -> None:
     with pytest.raises(InputError, match="surface must be"):
         replace(RECIPE, surface=share)
+
+
+def test_surface_points_are_not_for_whole_meshes() -> None:
+    with pytest.raises(InputError, match="surface needs points"):
+        replace(RECIPE, surface=0.5, points=None, pose_points=None)
