@@ -13,9 +13,10 @@ import torch
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.access import seen_by_attack
 from posebench.benchmark.anny import parse_task
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.dataset_pairs import load_dataset_task
 from posebench.benchmark.datasets import DATASET_TASKS
-from posebench.benchmark.harness import VictimSource, evaluate_sweep
+from posebench.benchmark.harness import evaluate_sweep
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
