@@ -8,6 +8,7 @@ A job whose worker or machine dies runs again elsewhere.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,10 +32,11 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
     Raises:
         InputError: no cluster there.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a library must not report home unasked
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, ignore_reinit_error=True)
+        ray.init(address, log_to_driver=False, logging_level="WARNING")
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no Ray cluster at {address!r}: {reason}") from error

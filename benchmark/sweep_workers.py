@@ -58,6 +58,7 @@ def run_processes(jobs: Sequence[Job], count: int) -> Outcomes:
                 assert number is not None
                 worker.job = None
                 if outcome is None:
+                    worker.process.join(timeout=1)  # so that its exit code is its own
                     _end(worker)
                     workers[workers.index(worker)] = start_worker(context, threads)
                     lost[number] += 1
