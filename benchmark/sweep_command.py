@@ -49,7 +49,7 @@ def sweep(
         str | None,
         typer.Option(
             help="Ray cluster to run on: HOST:PORT, 'auto' for the one this machine is in, 'local' "
-            "for a new one here. Needs the extra 'ray'."
+            "for a new one here; see docs/sweeps.md. Needs the extra 'ray'."
         ),
     ] = None,
     batch_size: Annotated[
@@ -89,7 +89,7 @@ def sweep(
         planned = plan_sweep(grids, batch_size=batch_size, device=device, out=out, where=file)
     left = remaining(planned, out, overwrite)
     if dry_run:
-        list_cells(planned, left, out)
+        list_cells(planned, out)
         return
     check_writable(out)
     total, missing = (sum(len(job.wanted) for job in each) for each in (planned, left))
@@ -128,12 +128,10 @@ def outcomes(left: list[Job], jobs: int, ray: str | None) -> Outcomes:
     return run_here(left)
 
 
-def list_cells(planned: list[Job], left: list[Job], out: Path) -> None:
+def list_cells(planned: list[Job], out: Path) -> None:
     """One line per cell in the order of the sweep, and the counts."""
-    missing = {path for job in left for path in job.wanted}
     paths = [path for job in planned for path in job.wanted]
-    for path in paths:
-        typer.echo(f"{'missing' if path in missing else 'done   '} {path}")
-    typer.echo(
-        f"{len(paths)} cells for {out}: {len(paths) - len(missing)} done, {len(missing)} missing"
-    )
+    done = [(out / path).exists() for path in paths]
+    for path, there in zip(paths, done, strict=True):
+        typer.echo(f"{'done   ' if there else 'missing'} {path}")
+    typer.echo(f"{len(paths)} cells for {out}: {sum(done)} done, {len(paths) - sum(done)} missing")

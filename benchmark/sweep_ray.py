@@ -9,6 +9,7 @@ A job whose worker or machine dies runs again elsewhere.
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
     Raises:
         InputError: no cluster there.
     """
+    check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a library must not report home unasked
     import ray
 
@@ -61,6 +63,19 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
             yield job, outcome
     finally:
         ray.shutdown()
+
+
+def check_reachable(address: str) -> None:
+    """Raise InputError if nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster at {address!r}: give HOST:PORT, 'auto' or 'local' ({error})"
+        ) from error
 
 
 def evaluate_sent(job: Job, weights: bytes) -> Outcome:

@@ -358,6 +358,8 @@ def test_policies(
     code, printed, _ = call(capsys, monkeypatch, *words, "--overwrite", "always")
     assert (code, printed) == (0, f"3 cells in {out}: 0 were there, 3 made, 0 failed\n")
     assert contents(out) == whole
+    code, printed, _ = call(capsys, monkeypatch, *words, "--overwrite", "always", "--dry-run")
+    assert printed.splitlines()[-1] == f"3 cells for {out}: 3 done, 0 missing"
     code, _, error = call(capsys, monkeypatch, *words, "--overwrite", "allways")
     assert code == 2
     assert "did you mean 'always'?" in error

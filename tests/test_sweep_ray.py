@@ -28,14 +28,14 @@ samples = 2
 
 
 @pytest.fixture
-def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_omp_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread, as Ray gives its tasks."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def test_a_machine_lost_mid_way_costs_no_cell(
-    small_store: None, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_omp_thread: None, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
     from ray.cluster_utils import Cluster
@@ -71,6 +71,7 @@ def test_a_machine_lost_mid_way_costs_no_cell(
     assert there == here
 
 
-def test_no_cluster_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no Ray cluster at 'no-such-place'"):
-        next(run_ray([], "no-such-place"))
+@pytest.mark.parametrize("address", ["no-such-place", "", "127.0.0.1:1", "127.0.0.1:99999"])
+def test_no_cluster_is_one_clear_error(address: str) -> None:
+    with pytest.raises(InputError, match=f"no Ray cluster at {address!r}"):
+        next(run_ray([], address))
