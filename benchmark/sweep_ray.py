@@ -8,6 +8,7 @@ A job whose worker or machine dies runs again elsewhere.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -38,7 +39,7 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, logging_level="WARNING")
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no Ray cluster at {address!r}: {reason}") from error
@@ -48,7 +49,7 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
             path: ray.put(path.read_bytes()) for path in weights if path is not None
         }
         # One GPU a job where there are any: a device of its own for each process.
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         gpus = int(jobs[0].settings.device != "cpu" and resources.get("GPU", 0) > 0)
         task = ray.remote(max_retries=RETRIES, num_cpus=1, num_gpus=gpus)(evaluate_sent)
         running = {task.remote(job, stored[job.settings.weights]): job for job in jobs}
