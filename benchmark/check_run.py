@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from posebench.benchmark.anny import load_task
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.check_subject import Subject
 from posebench.benchmark.checks import CHECKS, Finding, run_checks, write_check
-from posebench.benchmark.harness import VictimSource
 from posebench.benchmark.record import environment
 from posebench.benchmark.runs import find_networks, resolve_device
 from posebench.defenses import DEFENSES

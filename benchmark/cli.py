@@ -11,7 +11,13 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import check_command, data_command, mesh_command, train_command
+from posebench.benchmark import (
+    check_command,
+    data_command,
+    mesh_command,
+    sweep_command,
+    train_command,
+)
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -167,6 +173,7 @@ def list_all() -> None:
 
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
+app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
 app.add_typer(data_command.app, name="data")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
@@ -253,17 +260,9 @@ def picture(
     typer.echo(str(out))
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error is Python's, the CPU allocator's or an accelerator's out-of-memory error."""
-    text = str(error)
-    return isinstance(error, MemoryError) or any(
-        part in text for part in ("out of memory", "allocate memory", "not enough memory")
-    )
-
-
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, never a traceback."""
-    from posebench.errors import InputError
+    from posebench.errors import InputError, out_of_memory
 
     try:
         app()

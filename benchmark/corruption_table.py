@@ -28,7 +28,7 @@ TABLE_3 = {"npt": (25.21, 12.66), "posemae": (13.70, 6.13)}
 how much noise nor which training."""
 
 SEVERITIES = (1, 3, 5)
-"""Severities that records are made of; ``leaderboards/make_corruptions.sh``."""
+"""Severities that records are made of; ``benchmark/sweeps/corruptions.toml``."""
 
 TRAININGS = ("clean", "adversarial")
 REFERENCE = ("npt", "clean")

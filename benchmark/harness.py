@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench import objective
-from posebench.attacks import EOT, Transfer, Universal, attack_name, run_attack
+from posebench.attacks import EOT, Universal, run_attack
 from posebench.attacks.gradient import pose_values
 from posebench.attacks.iterative import better
-from posebench.benchmark.access import FIT_PAIRS, fit_universal, seen_by_attack
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.measure import EVALUATION_DRAWS, measure, noise_pmd, trivial_pmd
+from posebench.benchmark.access import FIT_PAIRS, fit_universal
+from posebench.benchmark.cells import EOT_DRAWS, VictimSource, plan_evaluation
+from posebench.benchmark.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.metrics import (
     METRICS,
     attack_intervals,
@@ -28,36 +27,12 @@ from posebench.benchmark.metrics import (
 )
 from posebench.benchmark.record import Record, environment, make_record
 from posebench.cloud import Clouds
-from posebench.defenses import defense_name
 from posebench.errors import InputError
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Defense, Victim
+from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
 from posebench.rng import generator_for
-from posebench.victims.wrappers import Defended, EqualPoints, any_count
-
-EOT_DRAWS = 8
-"""Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
 
 TRAINED_FACTOR = 2.0
 """A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
-
-
-@dataclass(frozen=True)
-class VictimSource:
-    """Where a victim's weights came from, for the record.
-
-    Attributes:
-        size: registry key, such as "compact".
-        training: "clean", "adversarial", "noise", "imported" or "given".
-        recipe: of the run that made the weights, None where unknown.
-        network: constructor arguments of a built-in network, None for others.
-        weights_sha256: of the weights file, None for a victim that has none.
-    """
-
-    size: str | None = None
-    training: str = "given"
-    recipe: dict[str, Any] | None = None
-    network: dict[str, Any] | None = None
-    weights_sha256: str | None = None
 
 
 def evaluate(victim: Victim, *, attack: Attack | None = None, **settings: Any) -> Record:
@@ -100,23 +75,24 @@ def evaluate_sweep(
     """
     if batch_size < 1:
         raise InputError(f"batch size must be at least 1, got {batch_size}")
-    pairs = load_task(task, samples=samples, vertices=vertices)
-    if not pairs.keeps_count or any(a is not None and a.budget.counts_points for a in attacks):
-        victim = any_count(victim)
-        surrogate = None if surrogate is None else any_count(surrogate)
-    if access != "transfer" and any(isinstance(attack, Transfer) for attack in attacks):
-        raise InputError("attack 'transfer' needs access 'transfer' and a surrogate")
-    system = victim if defense is None else Defended(victim, defense)
-    seen = seen_by_attack(victim, defense, access, surrogate)
-    check_growing([attack.budget for attack in attacks if attack is not None])
-    if system.spec.stochastic or seen.spec.stochastic:
-        # A draw belongs to a sample, whatever the batch: so one sample at a time.
+    plan = plan_evaluation(
+        victim,
+        attacks,
+        defense=defense,
+        task=task,
+        access=access,
+        surrogate=surrogate,
+        samples=samples,
+        vertices=vertices,
+        seed=seed,
+        source=source,
+    )
+    pairs, system, seen = plan.pairs, plan.system, plan.seen
+    if plan.stochastic:
         batch_size = 1
-    if seen.spec.stochastic:
-        seen = EOT(seen, EOT_DRAWS)
-    where: dict[str, Any] = {"task": task, "samples": samples, "vertices": vertices}
+    where: dict[str, Any] = {"task": task, "samples": samples, "vertices": vertices, "seed": seed}
     attacks = [
-        fit_universal(attack, seen, **where, seed=seed, device=device)
+        fit_universal(attack, seen, **where, device=device)
         if isinstance(attack, Universal)
         else attack
         for attack in attacks
@@ -143,23 +119,10 @@ def evaluate_sweep(
                 table.cost = {"forwards": result.forwards, "backwards": result.backwards}
             if progress is not None:
                 progress(len(ids))
-    where |= {
-        "fingerprint": pairs.fingerprint,
-        "victim": victim.spec.name,
-        **asdict(source or VictimSource()),
-        "defense": None if defense is None else defense_name(defense),
-        "defense_settings": None if defense is None else repr(defense),
-        "access": access if surrogate is None else f"{access} from {surrogate.spec.name}",
-        "wrappers": wrappers(system),
-        "seed": seed,
-        "draws": EVALUATION_DRAWS if system.spec.stochastic else 1,
-    }
     factor = EOT_DRAWS if isinstance(seen, EOT) else 1
     records = []
-    for number, (attack, table) in enumerate(zip(attacks, tables, strict=True)):
+    for attack, table, cell in zip(attacks, tables, plan.cells, strict=True):
         metrics = aggregate(table.values(), attacked=attack is not None)
-        warm = [each for each in attacks[:number] if each is not None]
-        cell = {**where, **attack_fields(attack, warm)}
         cost = {name: factor * count for name, count in table.cost.items()}
         if isinstance(attack, Universal):
             cost["fit_backwards"] = factor * FIT_PAIRS * (attack.iterations + 1)
@@ -214,32 +177,10 @@ def worse(
     return replace(new, pose=pose, forwards=new.forwards + 2)
 
 
-def check_growing(budgets: Sequence[Budget]) -> None:
-    """Raise InputError unless each budget holds the one before: its poses may be kept."""
-    for small, large in pairwise(budgets):
-        if (small.norm, small.unit) != (large.norm, large.unit) or small.eps > large.eps:
-            raise InputError(f"a sweep's budgets must grow, got {large} after {small}")
-
-
 def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:
     """Share of each cloud's points that the defence keeps, (B,)."""
     generator = generator_for(seed, "defense", device=pose.points.device)
     return defense(pose, generator=generator).counts / pose.counts
-
-
-def attack_fields(attack: Attack | None, warm: list[Attack]) -> dict[str, Any]:
-    """The attack's part of a cell; ``warm`` are the attacks that a sweep ran before it."""
-    if attack is None:
-        names = ("attack", "attack_settings", "eps", "eps_unit", "norm")
-        return dict.fromkeys(names)
-    before = f" warm from eps {warm[-1].budget.eps:g}" if warm else ""
-    return {
-        "attack": attack_name(attack),
-        "attack_settings": repr(attack) + before,
-        "eps": attack.budget.eps,
-        "eps_unit": attack.budget.unit,
-        "norm": attack.budget.norm,
-    }
 
 
 def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:
@@ -288,15 +229,3 @@ def flags_of(metrics: dict[str, Any], *, distorted: bool = False) -> list[str]:
     if metrics.get("gain_over_noise", float("inf")) <= 1 and moved:
         flags.append("not-above-noise")
     return flags
-
-
-def wrappers(victim: Victim) -> list[str]:
-    """Names of the wrappers around a victim, outermost first."""
-    names: list[str] = []
-    while isinstance(victim, (Defended, EqualPoints)):
-        names.append(type(victim).__name__)
-        inner = victim.victim
-        if isinstance(victim, Defended) and not inner.spec.masks:
-            names.append(EqualPoints.__name__)
-        victim = inner
-    return names

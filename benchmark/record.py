@@ -132,7 +132,12 @@ def record_text(record: Record) -> str:
 
 def record_path(folder: Path, record: Record) -> Path:
     """Where a record goes, from its cell alone."""
-    cell = record["cell"]
+    return cell_path(folder, record["cell"])
+
+
+def cell_path(folder: Path, cell: dict[str, Any]) -> Path:
+    """Where the record of a cell goes."""
+    cell = _without_nan(cell)  # as the record has it
     digest = hashlib.sha256(json.dumps(cell, sort_keys=True).encode()).hexdigest()[:10]
     victim = "-".join(str(cell[k]) for k in ("victim", "size", "training") if cell[k])
     attack = "clean"

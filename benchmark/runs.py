@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.access import seen_by_attack
 from posebench.benchmark.anny import parse_task
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.dataset_pairs import load_dataset_task
 from posebench.benchmark.datasets import DATASET_TASKS
-from posebench.benchmark.harness import VictimSource, evaluate_sweep
+from posebench.benchmark.harness import evaluate_sweep
 from posebench.benchmark.record import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -40,7 +42,7 @@ class RunSettings:
     victim: str
     weights: Path | None
     attack: str
-    eps: list[float]
+    eps: Sequence[float]
     iterations: int | None
     eps_unit: str
     norm: str | None
@@ -70,11 +72,51 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
 
     Everything that can be wrong with the settings is found before the first forward.
     """
+    settings = with_defaults(settings)
+    attacks, options = evaluation_arguments(settings)
+    device = resolve_device(settings.device)
+    networks = find_networks(settings.victim, settings.weights, settings.size)
+    seen_by_attack(  # refuses bad access
+        networks[0][0], options["defense"], options["access"], options["surrogate"]
+    )
+    check_writable(settings.out)
+    if settings.task in DATASET_TASKS:
+        job = bar.add_task("reading meshes", total=None)
+        data = load_dataset_task(
+            settings.task, samples=settings.samples, progress=partial(bar.advance, job)
+        )
+        options["vertices"] = data.vertices
+    results = []
+    for network, source in networks:
+        label = f"{network.spec.title}, {source.training} training"
+        job = bar.add_task(label, total=settings.samples * len(attacks))
+        started = time.monotonic()
+        records = evaluate_on(
+            device,
+            network,
+            attacks,
+            source=source,
+            batch_size=settings.batch_size,
+            progress=partial(bar.advance, job),
+            **options,
+        )
+        seconds = (time.monotonic() - started) / len(records)
+        results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
+    return results
+
+
+def evaluation_arguments(settings: RunSettings) -> tuple[list[Attack | None], dict[str, Any]]:
+    """Attacks, and the options that ``evaluate_sweep`` and ``plan_evaluation`` share.
+
+    The vertices are those of the size, which a data set's own replace.
+
+    Raises:
+        InputError: any setting that cannot be, but the weights and what an access lacks.
+    """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
     if settings.task not in DATASET_TASKS:
         parse_task(settings.task)
-    settings = with_defaults(settings)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]
     attacks: list[Attack | None] = [None]
@@ -84,44 +126,28 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     if settings.attack != "none":
         attacks = [make_attack(settings.attack, b, settings.iterations) for b in budgets]
-    defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
-    device = resolve_device(settings.device)
     surrogate = None
     if settings.surrogate is not None:
-        surrogate = load_victim(settings.surrogate, size=settings.size)[0].to(device)
-    networks = find_networks(settings.victim, settings.weights, settings.size)
-    access = settings.access or "oblivious"
-    seen_by_attack(networks[0][0], defense, access, surrogate)  # refuses bad access
-    check_writable(settings.out)
-    vertices = SIZES[settings.size].vertices
-    if settings.task in DATASET_TASKS:
-        job = bar.add_task("reading meshes", total=None)
-        advance = partial(bar.advance, job)
-        data = load_dataset_task(settings.task, samples=settings.samples, progress=advance)
-        vertices = data.vertices
-    results = []
-    for network, source in networks:
-        label = f"{network.spec.title}, {source.training} training"
-        job = bar.add_task(label, total=settings.samples * len(attacks))
-        started = time.monotonic()
-        records = evaluate_sweep(
-            network.to(device, torch.float32),
-            attacks,
-            defense=defense,
-            task=settings.task,
-            access=access,
-            surrogate=surrogate,
-            samples=settings.samples,
-            vertices=vertices,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            device=device,
-            source=source,
-            progress=partial(bar.advance, job),
-        )
-        seconds = (time.monotonic() - started) / len(records)
-        results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
-    return results
+        surrogate = load_victim(settings.surrogate, size=settings.size)[0]
+    return attacks, {
+        "defense": None if settings.defense == "none" else DEFENSES[settings.defense](),
+        "task": settings.task,
+        "access": settings.access or "oblivious",
+        "surrogate": surrogate,
+        "samples": settings.samples,
+        "vertices": SIZES[settings.size].vertices,
+        "seed": settings.seed,
+    }
+
+
+def evaluate_on(
+    device: str, network: PoseTransferNetwork, attacks: list[Attack | None], **options: Any
+) -> list[Record]:
+    """``evaluate_sweep`` with the victim and its surrogate on a device."""
+    if options["surrogate"] is not None:
+        options["surrogate"] = options["surrogate"].to(device)
+    network = network.to(device, torch.float32)
+    return evaluate_sweep(network, attacks, device=device, **options)
 
 
 def with_defaults(settings: RunSettings) -> RunSettings:

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 import posebench
-from posebench.benchmark.cli import main, out_of_memory
+from posebench.benchmark.cli import main
 from posebench.benchmark.recipe import Recipe
 from posebench.benchmark.record import KEYS, check_record
 from posebench.benchmark.training import initial_network
+from posebench.errors import out_of_memory
 from posebench.victims import load_victim, write_weights
 from tests.parity_rule import reference, released_state
 

@@ -120,7 +120,8 @@ import sys
 sys.modules.update(dict.fromkeys(BLOCKED))  # None: as if not installed
 """
 OPTIONAL = ("jaxtyping", "beartype", "scipy", "pandas", "trimesh", "matplotlib", "open3d", "anny",
-            "roma", "fast_simplification", "hypothesis", "pytest", "h5py", *FOREIGN)  # fmt: skip
+            "roma", "fast_simplification", "hypothesis", "pytest", "h5py", "ray",
+            *FOREIGN)  # fmt: skip
 
 
 def test_training_and_evaluation_need_little(tmp_path: Path) -> None:

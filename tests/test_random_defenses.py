@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
-from posebench.benchmark.harness import EOT_DRAWS, EVALUATION_DRAWS, evaluate
+from posebench.benchmark.cells import EOT_DRAWS
+from posebench.benchmark.harness import evaluate
+from posebench.benchmark.measure import EVALUATION_DRAWS
 from posebench.benchmark.training import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES, GaussianSmoothing, KNNMean, RandomDrop
