@@ -11,7 +11,13 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import check_command, data_command, mesh_command, train_command
+from posebench.benchmark import (
+    check_command,
+    data_command,
+    mesh_command,
+    samples_command,
+    train_command,
+)
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -170,6 +176,7 @@ app.command(epilog=check_command.EXAMPLES)(check_command.check)
 app.add_typer(data_command.app, name="data")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
+app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
 
 
 @app.command()
@@ -182,7 +189,7 @@ def report(
         bool, typer.Option(help="Write nothing; exit code 1 if the tables are stale.")
     ] = False,
 ) -> None:
-    """Records to leaderboards: results.csv and results.md."""
+    """Records to leaderboards: results.csv, results.md and index.html."""
     from posebench.benchmark.report import check_tables, write_tables
 
     if check:
