@@ -110,8 +110,7 @@ def victim_label(cell: dict[str, Any]) -> str:
     name = str(cell["victim"])
     settings = cell["network"] or {}
     if isinstance(settings.get("width"), int) and name in VICTIMS:
-        with torch.device("meta"):  # no weights, no draws from the global generator
-            usual = VICTIMS[name](settings["width"]).settings()
+        usual = usual_settings(name, settings["width"])
         odd = [f"{key} {value}" for key, value in settings.items() if usual.get(key) != value]
         name += f" ({', '.join(odd)})" if odd else ""
     recipe = cell["recipe"]
@@ -120,6 +119,13 @@ def victim_label(cell: dict[str, Any]) -> str:
     elif recipe and (changes := recipe_changes(recipe)):
         name += f", {changes}"
     return name
+
+
+@lru_cache
+def usual_settings(victim: str, width: int) -> dict[str, Any]:
+    """The settings that a victim has by default at some width."""
+    with torch.device("meta"):  # no weights, no draws from the global generator
+        return VICTIMS[victim](width).settings()
 
 
 def table_1(records: list[Record]) -> list[str]:

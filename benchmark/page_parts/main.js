@@ -408,7 +408,8 @@
     }
 
     search.addEventListener("input", fill);
-    form.addEventListener("change", fill);
+    // The search's own change event comes when a row is clicked, and must not replace that row.
+    form.addEventListener("change", (event) => event.target === search || fill());
     form.addEventListener("reset", () => setTimeout(fill));
     form.addEventListener("submit", (event) => event.preventDefault());
     fill();
