@@ -69,8 +69,9 @@ def make_sample(
     """One pair of one of anny's undistorted splits, seen through every shipped victim.
 
     The attack's random numbers are those of ``evaluate`` with the same seed, so the PMD is the
-    record's but for rounding, which PGD's steps multiply (a record's batches round otherwise). Truth and results are centred by their bounding boxes, as PMD does it;
-    ``progress`` is called after each victim's weights.
+    record's but for rounding, which PGD's steps multiply (a record's batches round otherwise).
+    Truth and results are centred by their bounding boxes, as PMD does it; ``progress`` is called
+    after each victim's weights.
     """
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
     if not isinstance(pairs, PoseTransferTask) or pairs.distorted:

@@ -335,7 +335,8 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
                 compared += 1
             for view in views["attacked"]:
                 moved = unpacked(view["pose"]) - unpacked(sample["pose"])
-                assert float(np.sqrt(np.square(moved).mean())) == pytest.approx(view["eps"], 1e-2)
+                assert float(np.sqrt(np.square(moved).mean())) == pytest.approx(view["rms"], 1e-2)
+                assert 0.5 * view["eps"] < view["rms"] <= view["eps"] * (1 + 1e-5)
     assert compared == 2 * 8 * 4
 
 

@@ -29,7 +29,7 @@ const Charts = (() => {
   }
 
   function plain(value) {
-    return value >= 1e4 ? value.toExponential(0) : `${+value.toPrecision(3)}`;
+    return value >= 1e4 ? value.toLocaleString("en-GB") : `${+value.toPrecision(3)}`;
   }
 
   function emptied(host, height, title) {
@@ -118,7 +118,7 @@ const Charts = (() => {
    * `guides`: [{x, label}] as vertical lines.
    */
   function lines(host, series, { xScale, yScale, xLabel, yLabel, title, guides = [], describe }) {
-    const height = 330, left = 52, right = 14, top = 14, bottom = 46;
+    const height = 330, left = 52, right = 18, top = 24, bottom = 46;
     const { svg, width } = emptied(host, height, title);
     const points = series.flatMap((each) => each.points).filter((point) => point[1] !== null);
     if (!points.length) return;
@@ -139,7 +139,7 @@ const Charts = (() => {
       .call(axisBottom(x).tickValues(ticksOf(xScale, x, width - left, 8)).tickFormat(plain).tickSizeOuter(0));
     svg.append("text").attr("class", "label").attr("x", width - right).attr("y", height - 8)
       .attr("text-anchor", "end").text(xLabel);
-    svg.append("text").attr("class", "label").attr("x", 4).attr("y", top - 3).text(yLabel);
+    svg.append("text").attr("class", "label").attr("x", 4).attr("y", 11).text(yLabel);
     for (const guide of guides) {
       svg.append("line").attr("x1", x(guide.x)).attr("x2", x(guide.x)).attr("y1", top)
         .attr("y2", height - bottom).attr("stroke", "var(--soft)").attr("stroke-dasharray", "3 3");

@@ -325,10 +325,10 @@
     { key: "task", name: "task" }, { key: "victim", name: "victim" }, { key: "training", name: "training" },
     { key: "attack", name: "attack", text: (row) => row.attack || "none" },
     { key: "eps", name: "eps", number: true, text: (row) => (row.eps === null ? "-" : `${+row.eps.toPrecision(4)}${row.eps_unit === "rms" ? "" : ` ${row.eps_unit}`}${["l2", null].includes(row.norm) ? "" : ` ${row.norm}`}`) },
-    { key: "defense", name: "defence", text: (row) => row.defense || "none" }, { key: "access", name: "access" },
-    { key: "samples", name: "pairs", number: true },
-    { key: "clean", name: "clean PMD", number: true, value: (row) => row.clean[0] },
     { key: "pmd", name: "PMD", number: true, value: (row) => row.pmd[0] },
+    { key: "clean", name: "clean PMD", number: true, value: (row) => row.clean[0] },
+    { key: "samples", name: "pairs", number: true },
+    { key: "defense", name: "defence", text: (row) => row.defense || "none" }, { key: "access", name: "access" },
     { key: "pmd_worst", name: "worst pair", number: true, text: (row) => fixed(row.pmd_worst) },
     { key: "noise", name: "noise", number: true, text: (row) => fixed(row.noise) },
     { key: "success", name: "success", number: true, text: (row) => percent(row.success) },
@@ -361,7 +361,7 @@
     }
     const clear = element("button", { type: "reset", textContent: "Clear" });
     form.append(clear);
-    let sorted = { column: COLUMNS[9], descending: false };
+    let sorted = { column: COLUMNS.find((column) => column.key === "pmd"), descending: false };
     const heads = COLUMNS.map((column) => {
       const button = element("button", { type: "button", textContent: column.name });
       button.addEventListener("click", () => {
@@ -396,7 +396,7 @@
       for (const column of COLUMNS.slice(1)) {
         if (["clean", "pmd"].includes(column.key)) made.append(measured(row[column.key]));
         else if (column.key === "flags") made.append(element("td", {}, ...(row.flags.length ? flagLinks(row.flags) : ["-"])));
-        else made.append(element("td", { className: column.number ? "number" : "", textContent: column.text ? column.text(row) : String(row[column.key] ?? "-") }));
+        else made.append(element("td", { className: column.number ? "number" : column.key, textContent: column.text ? column.text(row) : String(row[column.key] ?? "-") }));
       }
       open.addEventListener("click", () => {
         const isOpen = made.classList.toggle("open");
