@@ -15,6 +15,7 @@ from posebench.benchmark import (
     check_command,
     data_command,
     mesh_command,
+    samples_command,
     sweep_command,
     train_command,
 )
@@ -177,6 +178,7 @@ app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
 app.add_typer(data_command.app, name="data")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
+app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
 
 
 @app.command()
@@ -189,7 +191,7 @@ def report(
         bool, typer.Option(help="Write nothing; exit code 1 if the tables are stale.")
     ] = False,
 ) -> None:
-    """Records to leaderboards: results.csv and results.md."""
+    """Records to leaderboards: results.csv, results.md and index.html."""
     from posebench.benchmark.report import check_tables, write_tables
 
     if check:

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from posebench.attacks import FGM, PGD, PTEnsemble
 from posebench.benchmark.cost import Cost
 from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record
 from posebench.interfaces import Budget
+from posebench.victims import VICTIMS
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 TABLE_1 = {"npt-mp": (2.1, 12.7), "npt": (1.1, 9.3), "gct": (0.6, 4.0), "posemae": (0.6, 3.4)}
@@ -64,6 +67,11 @@ def interval(summary: dict[str, Any]) -> str:
 
 
 def shipped_plain(record: Record, seed: int = 0) -> bool:
+    """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
+    return shipped_bare(record, seed) and record["cell"]["access"] == "oblivious"
+
+
+def shipped_bare(record: Record, seed: int = 0) -> bool:
     """Of shipped compact weights with this training seed, evaluation seed 0, no defence."""
     cell = record["cell"]
     return (
@@ -95,6 +103,29 @@ def shipped_fingerprints() -> frozenset[str]:
     """sha256 of every weights file that comes with the library."""
     folder = shipped_path("npt", "compact").parent
     return frozenset(weights_fingerprint(path) for path in folder.glob("*.safetensors"))
+
+
+def victim_label(cell: dict[str, Any]) -> str:
+    """Victim, and what sets its weights apart: a training seed, settings off the default."""
+    name = str(cell["victim"])
+    settings = cell["network"] or {}
+    if isinstance(settings.get("width"), int) and name in VICTIMS:
+        usual = usual_settings(name, settings["width"])
+        odd = [f"{key} {value}" for key, value in settings.items() if usual.get(key) != value]
+        name += f" ({', '.join(odd)})" if odd else ""
+    recipe = cell["recipe"]
+    if recipe and cell["weights_sha256"] in shipped_fingerprints():
+        name += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
+    elif recipe and (changes := recipe_changes(recipe)):
+        name += f", {changes}"
+    return name
+
+
+@lru_cache
+def usual_settings(victim: str, width: int) -> dict[str, Any]:
+    """The settings that a victim has by default at some width."""
+    with torch.device("meta"):  # no weights, no draws from the global generator
+        return VICTIMS[victim](width).settings()
 
 
 def table_1(records: list[Record]) -> list[str]:

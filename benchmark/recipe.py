@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -285,11 +286,17 @@ def recipe_changes(recipe: dict[str, Any]) -> str:
     victim = recipe.get("victim")
     if victim not in DEFAULT_RECIPES:
         return ""
-    adversarial = adversarial_part(victim) if recipe.get("adversarial") else None
-    usual = flat_recipe(asdict(recipe_for(victim, adversarial=adversarial)))
+    usual = usual_recipe(victim, adversarial=bool(recipe.get("adversarial")))
     found = flat_recipe(recipe)
     odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
     return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())
+
+
+@lru_cache
+def usual_recipe(victim: str, *, adversarial: bool) -> dict[str, Any]:
+    """A victim's default recipe in one level."""
+    part = adversarial_part(victim) if adversarial else None
+    return flat_recipe(asdict(recipe_for(victim, adversarial=part)))
 
 
 def _shown(value: Any) -> str:

@@ -8,25 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from posebench.benchmark.checks import read_checks
 from posebench.benchmark.corruption_table import corruption_tables
 from posebench.benchmark.cost import Cost, costs_markdown, read_costs
+from posebench.benchmark.page import page_text
+from posebench.benchmark.page_samples import read_samples
 from posebench.benchmark.paper import (
     ENSEMBLE_08,
     FGM_08,
     find,
     interval,
     paper_tables,
-    shipped_fingerprints,
     shipped_plain,
+    victim_label,
 )
-from posebench.benchmark.recipe import recipe_changes
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.victims import VICTIMS
 
 COLUMNS = (
     "task", "victim", "size", "training", "recipe", "network",
@@ -146,23 +144,6 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
 
 
-def victim_label(cell: dict[str, Any]) -> str:
-    """Victim, and what sets its weights apart: a training seed, settings off the default."""
-    name = str(cell["victim"])
-    settings = cell["network"] or {}
-    if isinstance(settings.get("width"), int) and name in VICTIMS:
-        with torch.device("meta"):  # no weights, no draws from the global generator
-            usual = VICTIMS[name](settings["width"]).settings()
-        odd = [f"{key} {value}" for key, value in settings.items() if usual.get(key) != value]
-        name += f" ({', '.join(odd)})" if odd else ""
-    recipe = cell["recipe"]
-    if recipe and cell["weights_sha256"] in shipped_fingerprints():
-        name += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
-    elif recipe and (changes := recipe_changes(recipe)):
-        name += f", {changes}"
-    return name
-
-
 def _best(records: Iterable[Record]) -> float:
     means = (record["metrics"]["pmd"]["mean"] for record in records)
     return min((mean for mean in means if mean is not None), default=math.inf)
@@ -249,6 +230,9 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
         costs += read_costs(path)[0]
         text += "\n".join(costs_markdown(path)) + "\n"
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
+    flags = out.parent / "docs" / "flags.md"
+    explained = flags.read_text(encoding="utf-8") if flags.is_file() else ""
+    files[out / "index.html"] = page_text(records, read_samples(out / "samples"), explained)
     made = {"headline": headline(records), **paper_tables(records, costs)}
     made |= corruption_tables(records)
     for page in (out.parent / "README.md", out.parent / "docs" / "reproduction.md"):

@@ -110,9 +110,10 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
     readme.write_text(
         "before\n<!-- headline -->\nold\n<!-- /headline -->\nafter\n", encoding="utf-8"
     )
-    assert check_tables(folder, out) == ["results.csv", "results.md", "README.md"]
+    page = ["results.csv", "results.md", "index.html"]
+    assert check_tables(folder, out) == [*page, "README.md"]
     written = write_tables(folder, out)
-    assert [path.name for path in written] == ["results.csv", "results.md", "README.md"]
+    assert [path.name for path in written] == [*page, "README.md"]
     assert check_tables(folder, out) == []
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- headline -->\n| victim")
@@ -123,9 +124,9 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
         stream.write("edited\n")
     assert check_tables(folder, out) == ["results.md"]
     write_record(folder, made(victim="posemae"))
-    assert check_tables(folder, out) == ["results.csv", "results.md"]
+    assert check_tables(folder, out) == page
     write_record(folder, made(victim="posemae", **SHIPPED))
-    assert check_tables(folder, out) == ["results.csv", "results.md", "README.md"]
+    assert check_tables(folder, out) == [*page, "README.md"]
 
 
 def test_readme_with_half_a_marker_is_an_error(folder: Path, tmp_path: Path) -> None:

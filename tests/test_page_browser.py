@@ -1,0 +1,220 @@
+"""The leaderboard page as a reader meets it, in headless Chromium with WebGL in software."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posebench.benchmark.record import write_record
+from posebench.benchmark.report import write_tables
+from tests.made_records import made
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+BOARDS = Path(__file__).resolve().parent.parent / "leaderboards"
+FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+COLUMN = "#cells-table tbody tr:not(.detail) td:nth-child({})"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium: the one in CHROMIUM, or the first on the path."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CHROMIUM")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page that was opened from disk, and everything it complained about or asked for."""
+
+    def __init__(self, browser: Browser, path: Path, **settings: Any) -> None:
+        self.context = browser.new_context(offline=True, **settings)
+        self.page: Page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.troubles.append(message.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-ready]")
+
+    def texts(self, selector: str) -> list[str]:
+        """What a reader sees in all elements that match."""
+        return self.page.locator(selector).all_inner_texts()
+
+    def leave(self) -> None:
+        """Close; nothing may have gone wrong, and nothing but the file been asked for."""
+        self.context.close()
+        assert self.troubles == []
+        assert [url for url in self.requests if not url.startswith("data:")] == self.requests[:1]
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Browser) -> Iterator[Visit]:
+    """The committed page on a desk."""
+    opened = Visit(browser, BOARDS / "index.html", viewport={"width": 1400, "height": 900})
+    yield opened
+    opened.leave()
+
+
+def numbers(texts: list[str]) -> list[float]:
+    return [float(text.split()[0]) for text in texts if text != "-"]
+
+
+def test_the_first_screen_answers(visit: Visit) -> None:
+    cards = visit.texts("#answers .big")
+    assert len(cards) == 3
+    first = visit.page.locator("#ranking-table tbody tr").first.inner_text()
+    victim, training = first.split("\t")[1:3]
+    assert cards[0] == f"{victim.strip()}, {training.strip()} training"
+    box = visit.page.locator("#answers").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900, "without scrolling"
+    worst = numbers(visit.texts("#ranking-table tbody td:nth-child(4)"))
+    assert worst == sorted(worst)
+    assert len(worst) == 8
+    marks = visit.page.locator("#forest svg path:not(.domain)").count()
+    assert marks == 8 * 5, "clean, noise and three attacks for eight networks"
+
+
+def test_sorting_by_number_and_by_word(visit: Visit) -> None:
+    total = len(visit.texts(COLUMN.format(1)))
+    for heading, column in (("PMD", 6), ("noise", 12)):
+        button = visit.page.locator("#cells-table thead button").get_by_text(heading, exact=True)
+        for state in ("ascending", "descending"):
+            if button.locator("..").get_attribute("aria-sort") != state:
+                button.click()
+            assert button.locator("..").get_attribute("aria-sort") == state
+            shown = visit.texts(COLUMN.format(column))
+            values = numbers(shown)
+            assert values == sorted(values, reverse=state == "descending")
+            assert len(set(values)) > 20
+            assert shown[: len(values)].count("-") == 0, "undefined last"
+            assert len(shown) == total
+    visit.page.locator("#cells-table thead button").get_by_text("victim", exact=True).click()
+    names = visit.texts(COLUMN.format(2))
+    assert names[0] < names[-1]
+    assert len(set(names)) > 8
+
+
+def test_filters_search_and_the_row_that_opens(visit: Visit) -> None:
+    page = visit.page
+    total = len(visit.texts(COLUMN.format(1)))
+    page.locator("#cells-form select[name=attack]").select_option("pgd")
+    page.locator("#cells-form select[name=training]").select_option("adversarial")
+    assert set(visit.texts(COLUMN.format(4))) == {"pgd"}
+    assert set(visit.texts(COLUMN.format(3))) == {"adversarial"}
+    assert (
+        page.locator("#cells-count")
+        .inner_text()
+        .startswith(f"{len(visit.texts(COLUMN.format(1)))} of {total} ")
+    )
+    page.locator("#cells-search").fill("npt-mp-compact-adversarial.safetensors")
+    assert visit.texts(COLUMN.format(2)) == ["npt-mp"]
+    opener = page.locator("#cells-table .row-button")
+    opener.focus()
+    page.keyboard.press("Enter")
+    command = page.locator("#cells-table tr.detail pre").inner_text()
+    assert command == (
+        "posebench run --victim npt-mp --weights victims/weights/npt-mp-compact-adversarial"
+        ".safetensors --attack pgd --eps 0.08 --task anny/seen --samples 32"
+    )
+    opener.click()
+    assert page.locator("#cells-table tr.detail").count() == 0
+    page.locator("#cells-search").fill("no such thing")
+    assert visit.texts(COLUMN.format(1)) == []
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#cells-count")).to_have_text(f"{total} of {total} results")
+
+
+def settled(page: Page) -> tuple[str, bytes]:
+    """The viewer's camera and picture once it has stopped drawing."""
+    box = page.locator("#look-box")
+    drawn = None
+    while drawn != (drawn := box.get_attribute("data-drawn")):
+        page.wait_for_timeout(150)
+    return str(box.get_attribute("data-camera")), box.screenshot()
+
+
+def test_dragging_one_body_turns_all(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#look-box").scroll_into_view_if_needed()
+    before, picture = settled(page)
+    views = page.locator("#views .view")
+    assert views.count() == 6
+    pictures = [views.nth(number).screenshot() for number in range(6)]
+    assert len(set(pictures)) == 6, "six different bodies"
+    middle = views.nth(1).bounding_box()
+    assert middle is not None
+    x, y = middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 120, y + 10, steps=4)
+    page.mouse.up()
+    turned, other = settled(page)
+    assert turned != before
+    assert other != picture
+    for number in range(6):
+        assert views.nth(number).screenshot() != pictures[number]
+    page.locator("#views").focus()
+    page.keyboard.press("ArrowRight")
+    assert settled(page)[0] != turned
+    page.get_by_role("button", name="Reset view").click()
+    assert settled(page) == (before, picture)
+    page.locator("#look-form select").nth(2).select_option("adversarial")
+    assert settled(page)[1] != picture
+    assert "adversarial training" in page.locator("#look-text").inner_text()
+
+
+def test_curves_follow_the_choice(visit: Visit) -> None:
+    page, choices = visit.page, visit.page.locator("#curves-form select")
+    assert page.locator("#pmd-curve path.series").count() == 8
+    assert page.locator("#success-curve path.series").count() == 8
+    before = page.locator("#success-curve path.series").first.get_attribute("d")
+    choices.nth(2).select_option("0.02")
+    assert page.locator("#success-curve path.series").first.get_attribute("d") != before
+    choices.nth(1).select_option("adversarial")
+    assert page.locator("#pmd-curve path.series").count() == 4
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1400, "dark")])
+def test_phone_and_dark_mode(browser: Browser, width: int, scheme: str) -> None:
+    visit = Visit(
+        browser, BOARDS / "index.html", viewport={"width": width, "height": 844},
+        color_scheme=scheme, has_touch=width < 500,
+    )  # fmt: skip
+    page = visit.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colours = [
+        page.evaluate(f"getComputedStyle(document.body).{name}.match(/\\d+/g).map(Number)")
+        for name in ("backgroundColor", "color")
+    ]
+    paper, ink = (sum(colour) / 3 for colour in colours)
+    assert (paper < 60 and ink > 200) if scheme == "dark" else (paper > 230 and ink < 60)
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('#forest text tspan:not(.label)')).fill"
+    ) == page.evaluate("getComputedStyle(document.body).color"), "charts take the scheme's colours"
+    settled(page)
+    visit.leave()
+
+
+def test_hostile_names_are_shown_as_text(browser: Browser, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
+    write_record(tmp_path / "records", made(victim=name, flags=(name,), pmd=(float("nan"), 1.0)))
+    write_tables(tmp_path / "records", tmp_path / "out")
+    visit = Visit(browser, tmp_path / "out" / "index.html")
+    assert visit.texts(COLUMN.format(2)) == [name]
+    assert visit.texts(COLUMN.format(6)) == ["-"]
+    assert visit.page.locator("img").count() == 0
+    visit.leave()
