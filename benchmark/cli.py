@@ -11,7 +11,14 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import check_command, data_command, mesh_command, train_command
+from posebench.benchmark import (
+    check_command,
+    data_command,
+    mesh_command,
+    train_command,
+    validate_command,
+    verify_command,
+)
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -170,6 +177,8 @@ app.command(epilog=check_command.EXAMPLES)(check_command.check)
 app.add_typer(data_command.app, name="data")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
+app.command(epilog=validate_command.EXAMPLES)(validate_command.validate)
+app.command(epilog=verify_command.EXAMPLES)(verify_command.verify)
 
 
 @app.command()
