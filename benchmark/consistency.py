@@ -47,7 +47,12 @@ def contradictions(record: dict[str, Any]) -> Iterator[Problem]:
         name: np.array(value["per_sample"], dtype=np.float64)
         for name, value in metrics.get("norms", {}).items()
     }
-    for name, values in {**columns, **{f"norms.{n}": v for n, v in norms.items()}}.items():
+    lists = {**columns, **{f"norms.{name}": values for name, values in norms.items()}}
+    lengths = {len(values) for values in lists.values()}
+    if len(lengths) == 1 and lengths != {cell["samples"]}:
+        yield Problem("cell.samples", f"is {cell['samples']}, there are {lengths.pop()} values")
+        return
+    for name, values in lists.items():
         if len(values) != cell["samples"]:
             message = f"has {len(values)} values, cell.samples is {cell['samples']}"
             yield Problem(f"metrics.{name}.per_sample", message)

@@ -14,6 +14,8 @@ from posebench.attacks import ATTACKS
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget, Defense
+from posebench.objective import OBJECTIVES
+from posebench.registry import unknown
 
 LONGEST = 2000
 """Characters of a repr; Python's parser may fail on deep nesting in a longer one."""
@@ -26,6 +28,9 @@ def rebuild_attack(name: str, settings: str) -> Attack:
         InputError: unknown attack, settings of another class, or anything but constants in them.
     """
     made: Attack = _rebuild(settings, "attack_settings", {"Budget": Budget}, ATTACKS[name])
+    objective = getattr(made, "objective", "pmd")
+    if objective not in OBJECTIVES:
+        raise unknown("objective", objective, OBJECTIVES)
     return made
 
 

@@ -29,7 +29,6 @@ CELL_KEYS = (
     "attack", "attack_settings", "eps", "eps_unit", "norm", "defense", "defense_settings",
     "access", "wrappers", "seed", "draws",
 )  # fmt: skip
-SUMMARY_KEYS = ("mean", "ci95", "median", "p95", "worst", "per_sample")
 
 GENERATED = ("leaderboards", "docs", "README.md")
 """Top-level names that making records and tables writes to."""

@@ -64,18 +64,19 @@ def _no_constant(name: str) -> None:
 
 
 def schema_problems(content: object) -> list[Problem]:
-    """Where a file's content departs from the schema that it names, each place once."""
+    """Where a file's content departs from the schema that it names, each field once."""
     if not isinstance(content, dict):
         return [Problem("file", f"not a JSON object but {shortly(content)}")]
     kind = content.get("schema")
     if not (isinstance(kind, str) and kind in SCHEMAS):
         what = f"{shortly(kind)} is unknown" if "schema" in content else "is missing"
         return [Problem("schema", f"{what}; known are {', '.join(SCHEMAS)}")]
-    found: dict[Problem, None] = {}  # a set that keeps its order
+    found: dict[str, Problem] = {}
     errors = _validator(kind).iter_errors(content)
     for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
-        found |= dict.fromkeys(_problems_of(error))
-    return list(found)
+        for problem in _problems_of(error):
+            found.setdefault(problem.field, problem)
+    return list(found.values())
 
 
 @lru_cache
@@ -122,7 +123,9 @@ def _problems_of(error: Any) -> Iterator[Problem]:
             wanted = " or ".join([rule] if isinstance(rule, str) else rule)
             yield Problem(path, f"must be {wanted}, not {shortly(value)}")
         case "const" | "enum":
-            wanted = ", ".join(json.dumps(each) for each in (rule if type(rule) is list else [rule]))
+            wanted = ", ".join(
+                json.dumps(each) for each in (rule if type(rule) is list else [rule])
+            )
             yield Problem(path, f"must be {wanted}, not {shortly(value)}")
         case "pattern" if "{64}" in rule:
             yield Problem(path, f"must be 64 hexadecimal digits, not {shortly(value)}")

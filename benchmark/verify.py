@@ -201,7 +201,9 @@ def _comparison(
     name: str, old: Column, new: Column | None, ends: list[float] | None = None
 ) -> Comparison:
     new = np.full_like(old, math.nan) if new is None else new
-    off = np.where((old == new) | (np.isnan(old) & np.isnan(new)), 0.0, abs(new - old) / abs(old))
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.where(same, 0.0, abs(new - old) / abs(old))
     mean, interval = float(new.mean()), None if ends is None else (ends[0], ends[1])
     inside = interval is not None and interval[0] <= mean <= interval[1]
     largest = float(off.max())
