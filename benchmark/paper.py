@@ -92,9 +92,9 @@ def table_1(records: list[Record]) -> list[str]:
         "| unseen: paper | measured | after adversarial training |",
         "|---" * 7 + "|",
     ]
-    for victim, reported in TABLE_1.items():
+    for victim, quoted in TABLE_1.items():
         row = [victim]
-        for task, value in zip(("anny/seen", "anny/unseen"), reported, strict=True):
+        for task, value in zip(("anny/seen", "anny/unseen"), quoted, strict=True):
             row.append(f"{value:.1f}")
             for training in ("clean", "adversarial"):
                 found = find(records, victim=victim, task=task, training=training, **CLEAN)
@@ -111,7 +111,7 @@ def table_2(records: list[Record]) -> list[str]:
         "measured | PGD-20: without | with | times lower |",
         "|---" * 10 + "|",
     ]
-    for victim, reported in TABLE_2.items():
+    for victim, quoted in TABLE_2.items():
         row = [victim]
         cells = {
             (name, training): find(
@@ -123,9 +123,9 @@ def table_2(records: list[Record]) -> list[str]:
         shown = {
             key: interval(found["metrics"]["pmd"]) if found else "-" for key, found in cells.items()
         }
-        for value, training in zip(reported, ("clean", "adversarial"), strict=True):
+        for value, training in zip(quoted, ("clean", "adversarial"), strict=True):
             row += [f"{value:.1f}", shown["fgm", training]]
-        row += [f"{reported[0] / reported[1]:.1f}", _times(cells, "fgm")]
+        row += [f"{quoted[0] / quoted[1]:.1f}", _times(cells, "fgm")]
         row += [shown["pgd", "clean"], shown["pgd", "adversarial"], _times(cells, "pgd")]
         lines.append(f"| {' | '.join(row)} |")
     return lines

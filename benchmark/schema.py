@@ -16,6 +16,7 @@ SCHEMAS = {
     "posebench/record/1": "record.schema.json",
     "posebench-check/1": "check.schema.json",
     "posebench/costs/1": "costs.schema.json",
+    "posebench/parts/1": "parts.schema.json",
 }
 """What a JSON file calls its form -> the file in ``schemas`` that says it (draft 2020-12)."""
 
@@ -89,9 +90,11 @@ def _validator(kind: str) -> Any:
 
     def items(validator: Any, schema: Any, values: Any, whole: Any) -> Any:
         """As the standard's, but long lists of plain numbers, most of a record, pass at once."""
-        if schema.keys() == {"type"} and "number" in schema["type"] and isinstance(values, list):
-            if all(type(value) is float and math.isfinite(value) for value in values):
-                return ()
+        if not isinstance(values, list):
+            return ()
+        numbers = schema.keys() == {"type"} and "number" in schema["type"]
+        if numbers and all(type(value) is float and math.isfinite(value) for value in values):
+            return ()
         return usual.VALIDATORS["items"](validator, schema, values, whole)
 
     text = files("posebench.benchmark").joinpath("schemas", SCHEMAS[kind]).read_text("utf-8")

@@ -13,9 +13,12 @@ from typing import Any
 import torch
 
 from posebench.benchmark.anny import load_task, parse_task
+from posebench.benchmark.body import LODS
 from posebench.benchmark.consistency import SINGLE, contradictions
 from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.measure import trivial_pmd
+from posebench.benchmark.parts import SCHEMA as PARTS_SCHEMA
+from posebench.benchmark.parts import parts_problems
 from posebench.benchmark.record import SCHEMA, record_path
 from posebench.benchmark.runs import with_source
 from posebench.benchmark.schema import Problem, read_json, schema_problems
@@ -52,6 +55,8 @@ def file_problems(path: Path) -> list[Problem]:
     except InputError as error:
         return [Problem("file", str(error).removeprefix(f"{path}: "))]
     found = schema_problems(content)
+    if not found and content["schema"] == PARTS_SCHEMA:
+        return parts_problems(content)
     if found or content["schema"] != SCHEMA:
         return found
     cell = content["cell"]
@@ -72,16 +77,18 @@ def task_problems(record: dict[str, Any]) -> Iterator[Problem]:
     if cell["task"] in DATASET_TASKS:
         return
     size = cell["samples"], cell["vertices"]
+    field = "cell.task"
     try:
+        split, distortion = parse_task(cell["task"])
+        field = "cell.samples" if cell["vertices"] in LODS else "cell.vertices"
         fingerprint = _fingerprint(cell["task"], *size)
     except InputError as error:
-        yield Problem("cell.task", str(error))
+        yield Problem(field, str(error))
         return
     if cell["fingerprint"] != fingerprint:
         what = f"{size[0]} pairs of {cell['task']} at {size[1]} vertices"
         yield Problem("cell.fingerprint", f"is not that of {what}, {fingerprint}")
         return
-    split, distortion = parse_task(cell["task"])
     turned = distortion is not None and distortion.turns_truth
     for name, value in _trivial(cell["task"] if turned else split, *size).items():
         stored = record["metrics"]["trivial"][name]

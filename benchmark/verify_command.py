@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-- posebench verify leaderboards/records/anny-seen/npt-mp-compact-clean/clean-a0468bf0ba.json --samples 8
+- posebench verify runs/anny-seen/npt-compact-clean/fgm-0.08-rms-l2-0123456789.json --samples 8
 
 - posebench verify runs/anny-seen/npt-compact-given/clean-0123456789.json --weights my_npt.pth
 """

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.cli import app
-from posebench.benchmark.record import Record, record_text, write_record
-from posebench.benchmark.rebuild import rebuild_attack, rebuild_defense
-from posebench.benchmark.runs import RunSettings, run_cells
 from posebench.benchmark.progress import progress_bar
+from posebench.benchmark.rebuild import rebuild_attack, rebuild_defense
+from posebench.benchmark.record import Record, record_text, write_record
+from posebench.benchmark.runs import RunSettings, run_cells
 from posebench.benchmark.verify import compared, read_record, rerun_of, run_again
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
