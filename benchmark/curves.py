@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_POINTS = 100
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Colours that colour-blind readers tell apart (Okabe and Ito 2008); yellow is too pale for lines."""
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008), but for the pale yellow."""
 
 MARKS = "os^Dv<>"
 

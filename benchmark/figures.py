@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from posebench.benchmark.body import TEST_IDENTITIES, load_body
 from posebench.benchmark.curves import OKABE_ITO
-from posebench.benchmark.paper import shipped_fingerprints
-from posebench.benchmark.pictures import Panel, draw_rows
+from posebench.benchmark.paper import TABLE_1, shipped_fingerprints
+from posebench.benchmark.pictures import Panel, draw_rows, window_of
 from posebench.benchmark.record import Record, read_records
 from posebench.benchmark.report import victim_label
 from posebench.errors import InputError
@@ -107,7 +107,8 @@ def bars_of(
     if not found:
         hint = "" if every else "; --every takes those of other weights, too"
         raise InputError(f"no records of {attack} at eps {eps:g} on {task} without a defence{hint}")
-    return found
+    order = [*TABLE_1, *sorted(found.keys() - TABLE_1.keys())]
+    return {label: found[label] for label in order if label in found}
 
 
 def bar_heights(by_training: Mapping[str, Record], training: str) -> tuple[float, float, float]:
@@ -174,9 +175,16 @@ def heat_panels(moved: NDArray[np.float64], title: str) -> list[Panel]:
 
 
 def draw_heat(rows: Sequence[tuple[str, list[Panel]]], path: Path, *, attack: str) -> None:
-    """Rows of heat panels; the scale ends where 99 % of all vertices do."""
+    """Rows of heat panels; the scale ends where 98 % of all vertices do."""
     values = [panel.values for _, panels in rows for panel in panels if panel.values is not None]
-    end = float(np.quantile(np.concatenate(values), 0.99))
+    end = float(np.quantile(np.concatenate(values), 0.98))
     if not end > 0:
         raise InputError("the attack moved nothing, so there is no heat to draw")
-    draw_rows(rows, path, full_scale=end, values=f"mean displacement under {attack}, cm", dpi=150)
+    draw_rows(
+        rows,
+        path,
+        window=window_of([panel for _, panels in rows for panel in panels]),
+        full_scale=end,
+        values=f"mean displacement under {attack}, cm",
+        dpi=150,
+    )

@@ -36,8 +36,17 @@ SCHEMA = "posebench/parts/1"
 
 BONES = {
     "head": ("neck01", "neck02", "neck03", "head"),
-    "torso": ("root", "pelvis", "spine01", "spine02", "spine03", "spine04", "spine05")
-    + ("clavicle", "shoulder01"),
+    "torso": (
+        "root",
+        "pelvis",
+        "spine01",
+        "spine02",
+        "spine03",
+        "spine04",
+        "spine05",
+        "clavicle",
+        "shoulder01",
+    ),
     "upper arm": ("upperarm01", "upperarm02"),
     "forearm": ("lowerarm01", "lowerarm02"),
     "hand": ("wrist",),
@@ -154,6 +163,7 @@ def parts_record(
             "weights_sha256": source.weights_sha256,
             "attack": attack_name(attack),
             "attack_settings": repr(attack),
+            "eps": attack.budget.eps,
             "seed": seed,
         },
         "body": {"per_sample": means["body"].tolist()},
@@ -173,7 +183,7 @@ def write_parts(folder: Path, record: Record) -> Path:
     """Write one file of displacements by part; its name says victim, training and attack."""
     cell = record["cell"]
     words = (cell["task"].replace("/", "-"), cell["victim"], cell["size"], cell["training"])
-    path = folder / f"{'-'.join(map(str, words))}-{cell['attack']}.json"
+    path = folder / f"{'-'.join(map(str, words))}-{cell['attack']}-{cell['eps']:g}.json"
     text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(path, text)
     return path
@@ -219,7 +229,8 @@ def parts_table(records: list[Record]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for record in records:
         cell = record["cell"]
-        row = [cell["victim"], cell["training"], cell["attack"], str(cell["samples"])]
+        row = [cell["victim"], cell["training"], f"{cell['attack']} {cell['eps']:g}"]
+        row.append(str(cell["samples"]))
         for part in PARTS:
             own = record["parts"][part]["relative"]
             row.append("{:.2f} [{:.2f}, {:.2f}]".format(own["mean"], *own["ci95"]))

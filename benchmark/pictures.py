@@ -196,7 +196,8 @@ def draw_rows(
         )  # fmt: skip
     coloured = any(panel.values is not None for _, panels in rows for panel in panels)
     foot = (0.62 if coloured else 0.1) / (2.7 * len(rows) * scale)
-    figure.subplots_adjust(left=0.035, right=0.995, top=0.94, bottom=foot, wspace=0, hspace=0.12)
+    top = min(0.94, 1 - 0.25 / (2.7 * len(rows) * scale))
+    figure.subplots_adjust(left=0.035, right=0.995, top=top, bottom=foot, wspace=0, hspace=0.12)
     if coloured:
         colours = ScalarMappable(Normalize(0, 100 * full_scale), plt.get_cmap("viridis"))
         bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Figures for papers, PNG or PDF: bars and curves from records, heat maps, grids of samples.",
+    help="Figures for papers, PNG or PDF.",
 )
 
 Out = Annotated[Path, typer.Option(help="PNG or PDF to write.")]
@@ -57,7 +57,7 @@ def curves(
         list[str] | None, typer.Option(help="Victims to draw; default: all with a sweep.")
     ] = None,
 ) -> None:
-    """PMD over a swept eps and success over the threshold, of records of 'posebench run --eps a:b:n'."""
+    """PMD over a swept eps, and success over the threshold: of records that differ in eps alone."""
     from posebench.benchmark.curves import draw_curves
     from posebench.benchmark.figures import check_ending, records_below, sweeps_of_records
 
