@@ -185,7 +185,7 @@ def _settings_problems(cell: dict[str, Any]) -> Iterator[Problem]:
 def _class_name(kind: str, name: str | None) -> str | None:
     """Of a registered attack or defence; cached, for a look-up may ask all installed packages."""
     known: Mapping[str, object] = ATTACKS if kind == "attack" else DEFENSES
-    return getattr(known[name], "__name__", None) if name in known else None
+    return getattr(known[name], "__name__", None) if name is not None and name in known else None
 
 
 def _budget_problems(

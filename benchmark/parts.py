@@ -25,6 +25,7 @@ from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.body import load_body
 from posebench.benchmark.harness import VictimSource
 from posebench.benchmark.metrics import bootstrap_interval
+from posebench.benchmark.paper import TABLE_1
 from posebench.benchmark.record import Record, environment
 from posebench.benchmark.schema import Problem, read_json, schema_problems
 from posebench.errors import InputError
@@ -62,6 +63,9 @@ JOINTS = {"elbow": ("upper arm", "forearm"), "knee": ("thigh", "shin")}
 PARTS = (
     "head", "torso", "upper arm", "elbow", "forearm", "hand", "thigh", "knee", "shin", "foot",
 )  # fmt: skip
+
+CLAIMED = ("knee", "elbow", "foot")
+"""Where the paper sees the majority of the perturbation."""
 
 
 @lru_cache
@@ -223,16 +227,30 @@ def read_parts(folder: Path) -> list[Record]:
     return found
 
 
+def share_of(record: Record, parts: tuple[str, ...]) -> float:
+    """Share of all displacement, summed over vertices, that lies on these parts; mean of pairs."""
+    counts = {name: part["vertices"] for name, part in record["parts"].items()}
+    each = (counts[name] * record["parts"][name]["relative"]["mean"] for name in parts)
+    return float(sum(each) / sum(counts.values()))
+
+
 def parts_table(records: list[Record]) -> list[str]:
-    """Markdown: mean displacement of each part over the body's, by victim, training and attack."""
-    head = ["victim", "training", "attack", "pairs", *PARTS]
+    """Markdown: mean displacement of each part over the body's, and what the paper claims of it."""
+    head = ["victim", "training", "attack", "pairs", *PARTS, f"share on {', '.join(CLAIMED)}"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for record in records:
+
+    def place(record: Record) -> tuple[str, int, bool]:
+        cell = record["cell"]
+        order = [*TABLE_1].index(cell["victim"]) if cell["victim"] in TABLE_1 else len(TABLE_1)
+        return cell["attack"], order, cell["training"] != "clean"
+
+    for record in sorted(records, key=place):
         cell = record["cell"]
         row = [cell["victim"], cell["training"], f"{cell['attack']} {cell['eps']:g}"]
         row.append(str(cell["samples"]))
         for part in PARTS:
             own = record["parts"][part]["relative"]
             row.append("{:.2f} [{:.2f}, {:.2f}]".format(own["mean"], *own["ci95"]))
+        row.append(f"{100 * share_of(record, CLAIMED):.0f} %")
         lines.append(f"| {' | '.join(row)} |")
     return lines

@@ -133,7 +133,7 @@ def _shipped() -> list[dict[str, Any]]:
     """What records of each shipped weights file say of it, and the file's name."""
     found = []
     for path in sorted(shipped_path("npt", "compact").parent.glob("*.safetensors")):
-        name = (read_weights(path) or {}).get("victim")
+        name = str((read_weights(path) or {}).get("victim"))
         if name in VICTIMS:
             source = with_source(*load_victim(name, weights=path))[1]
             told = json.loads(json.dumps({"victim": name, **asdict(source)}))

@@ -171,19 +171,21 @@ def compared(record: Record, now: Record) -> list[Comparison]:
         ends = summary_of(values, count)["ci95"]
         found.append(_comparison(name, values[:count], again.get(name), ends))
     if record["cell"]["attack"] is not None:
-        names = ("clean_pmd", "pmd", "noise_pmd")
-        old, new = ([each[name] for name in names] for each in (columns, again))
-        rates, ends_of = attack_metrics(*(c[:count] for c in old)), rate_intervals(*old, size=count)
-        for name, value in attack_metrics(*new).items():
-            pair = np.array([rates[name]]), np.array([value])
-            found.append(_comparison(name, *pair, ends_of[name]))
-    values = {f"cost.{k}": (v, now["cost"].get(k)) for k, v in record["cost"].items()}
+        clean, pmd, noise = (columns[name] for name in ("clean_pmd", "pmd", "noise_pmd"))
+        ends_of = rate_intervals(clean, pmd, noise, size=count)
+        rates = attack_metrics(clean[:count], pmd[:count], noise[:count])
+        rates_now = attack_metrics(again["clean_pmd"], again["pmd"], again["noise_pmd"])
+        for name, rate in rates.items():
+            one, other = np.array([rate]), np.array([rates_now[name]])
+            found.append(_comparison(name, one, other, ends_of[name]))
+    single = {f"cost.{k}": (v, now["cost"].get(k)) for k, v in record["cost"].items()}
     if count == whole:  # stored as means over all pairs alone
         old, new = record["metrics"], now["metrics"]
-        values |= {k: (old[k], new.get(k)) for k in ("radius", "kept", "clean_kept") if k in old}
-        values |= {f"trivial.{k}": (v, new["trivial"].get(k)) for k, v in old["trivial"].items()}
-    for name, (a, b) in values.items():
-        found.append(_comparison(name, *(np.array([each], dtype=np.float64) for each in (a, b))))
+        single |= {k: (old[k], new.get(k)) for k in ("radius", "kept", "clean_kept") if k in old}
+        single |= {f"trivial.{k}": (v, new["trivial"].get(k)) for k, v in old["trivial"].items()}
+    for name, pair in single.items():
+        recorded, value = (np.array([each], dtype=np.float64) for each in pair)
+        found.append(_comparison(name, recorded, value))
     return found
 
 
