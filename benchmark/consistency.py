@@ -194,7 +194,7 @@ def _budget_problems(
     """Reached norms outside the budget, or a radius that is not the budget's."""
     eps, norm, unit = cell["eps"], cell["norm"], cell["eps_unit"]
     try:
-        budget = Budget(eps, norm, unit)
+        budget = Budget(float(eps), norm, unit)
     except InputError as error:
         yield Problem("cell.eps", str(error))
         return

@@ -63,7 +63,7 @@ def file_problems(path: Path) -> list[Problem]:
     found += [*contradictions(content), *task_problems(content), *weights_problems(cell)]
     expected = record_path(Path(), content).name
     if path.name != expected:
-        message = f"does not fit the file's name, expected {expected}: some field was changed"
+        message = f"belongs in a file named {expected}: was a field changed, or the file renamed?"
         found.append(Problem("cell", message))
     return found
 
