@@ -15,9 +15,12 @@ from posebench.benchmark import (
     check_command,
     data_command,
     mesh_command,
+    plot_command,
     samples_command,
     sweep_command,
     train_command,
+    validate_command,
+    verify_command,
 )
 from posebench.benchmark.progress import progress_bar
 
@@ -176,9 +179,12 @@ app.command(epilog=train_command.EXAMPLES)(train_command.train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
 app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
 app.add_typer(data_command.app, name="data")
+app.add_typer(plot_command.app, name="plot")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
 app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
+app.command(epilog=validate_command.EXAMPLES)(validate_command.validate)
+app.command(epilog=verify_command.EXAMPLES)(verify_command.verify)
 
 
 @app.command()
@@ -241,25 +247,6 @@ def cost(
     print_costs(costs)
     if out is not None:
         write_costs(out, costs, place)
-
-
-@app.command(
-    epilog="Example:\n\n- posebench picture --victim npt --victim gct --eps 0.02 --out picture.png"
-)
-def picture(
-    victim: Annotated[list[str], typer.Option(help="Victims, one row each.")],
-    attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
-    eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
-    task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
-    sample: Annotated[int, typer.Option(help="Number of the test pair.")] = 0,
-    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
-    out: Annotated[Path, typer.Option(help="PNG or PDF to write.")] = Path("picture.png"),
-) -> None:
-    """Draw pose, attacked pose, identity, truth, and the results, coloured by error."""
-    from posebench.benchmark.runs import draw_picture
-
-    draw_picture(victim, attack, eps, task=task, sample=sample, size=size, out=out)
-    typer.echo(str(out))
 
 
 def main() -> None:

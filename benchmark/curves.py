@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 100
 
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that colour-blind readers tell apart (Okabe and Ito 2008), but for the pale yellow."""
+
+MARKS = "os^Dv<>"
+
 
 def eps_values(text: str) -> list[float]:
     """'0.08' to [0.08]; '0:0.16:9' to nine values from 0 to 0.16, both ends included.
@@ -66,11 +71,11 @@ def draw_curves(sweeps: dict[str, list[Record]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for number, (label, records) in enumerate(sweeps.items()):
         eps = [record["cell"]["eps"] for record in records]
-        colour = f"C{number}"
+        colour, mark = OKABE_ITO[number % len(OKABE_ITO)], MARKS[number % len(MARKS)]
         means = np.array([record["metrics"]["pmd"]["mean"] for record in records], float) * 1e4
         ends = np.array([record["metrics"]["pmd"]["ci95"] for record in records], float) * 1e4
         noise = np.array([r["metrics"]["noise_pmd"]["mean"] for r in records], float) * 1e4
-        left.plot(eps, means, color=colour, marker="o", markersize=3, label=label)
+        left.plot(eps, means, color=colour, marker=mark, markersize=4, label=label)
         left.fill_between(eps, ends[:, 0], ends[:, 1], color=colour, alpha=0.2)
         left.plot(eps, noise, color=colour, linestyle=":")
         clean = np.array(records[-1]["metrics"]["clean_pmd"]["per_sample"], float)

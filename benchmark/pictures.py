@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,7 +52,7 @@ class Panel:
     Attributes:
         points: (V, 3) vertices, metres, y up.
         faces: (F, 3) triangles, None for a cloud.
-        values: (V,) metres that set the colours; None draws it grey.
+        values: (V,) metres that set the colours (in drawing, shares of the scale); None draws grey.
         title: the words above it.
         normals: (V, 3) of a cloud, for its shading, of either sign; None to estimate them.
     """
@@ -166,8 +166,13 @@ def draw_rows(
     window: tuple[float, float] = WINDOW,
     scale: float = 1.0,
     dpi: int = 110,
+    full_scale: float = FULL_SCALE,
+    values: str = "moved by, or error, cm",
 ) -> None:
-    """Draw labelled rows of panels into one PNG or PDF; ``scale`` enlarges them."""
+    """Draw labelled rows of panels into one PNG or PDF; ``scale`` enlarges them.
+
+    Colours end at ``full_scale`` metres; ``values`` says what they are.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -184,29 +189,37 @@ def draw_rows(
     )
     for row, (label, panels) in enumerate(rows):
         for column, panel in enumerate(panels):
-            draw_panel(axes[row][column], panel, window)
+            draw_panel(axes[row][column], panel, window, full_scale)
         axes[row][0].text(
             -0.04, 0.5, label, rotation=90, ha="right", va="center", fontsize=10,
             transform=axes[row][0].transAxes,
         )  # fmt: skip
     coloured = any(panel.values is not None for _, panels in rows for panel in panels)
     foot = (0.62 if coloured else 0.1) / (2.7 * len(rows) * scale)
-    figure.subplots_adjust(left=0.035, right=0.995, top=0.94, bottom=foot, wspace=0, hspace=0.12)
+    top = min(0.94, 1 - 0.25 / (2.7 * len(rows) * scale))
+    figure.subplots_adjust(left=0.035, right=0.995, top=top, bottom=foot, wspace=0, hspace=0.12)
     if coloured:
-        colours = ScalarMappable(Normalize(0, 100 * FULL_SCALE), plt.get_cmap("viridis"))
+        colours = ScalarMappable(Normalize(0, 100 * full_scale), plt.get_cmap("viridis"))
         bar = figure.add_axes((0.3, 0.75 * foot, 0.4, 0.1 * foot))
-        figure.colorbar(colours, cax=bar, orientation="horizontal", label="moved by, or error, cm")
+        figure.colorbar(colours, cax=bar, orientation="horizontal", label=values)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=dpi, format=path.suffix[1:] or "png")
     plt.close(figure)
     write_atomically(path, drawn.getvalue())
 
 
-def draw_panel(axes: Axes, panel: Panel, window: tuple[float, float] = WINDOW) -> None:
+def draw_panel(
+    axes: Axes,
+    panel: Panel,
+    window: tuple[float, float] = WINDOW,
+    full_scale: float = FULL_SCALE,
+) -> None:
     """One body from the front right, painted back to front with a soft light."""
     turn = np.deg2rad(25)
     view = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
     points = panel.points @ view.T
+    if panel.values is not None:
+        panel = replace(panel, values=panel.values / full_scale)
     if panel.faces is None:
         paint_points(axes, panel, points, view, window)
     else:
@@ -261,10 +274,10 @@ def paint_points(
 
 
 def colours_of(values: NDArray[np.floating] | None, count: int) -> NDArray[np.floating]:
-    """Colours (count, 3) in 0..1: by value, or all grey."""
+    """Colours (count, 3) in 0..1: by value from 0 to 1, or all grey."""
     if values is None:
         return np.tile(GREY, (count, 1))
-    return viridis(values / FULL_SCALE) / 255
+    return viridis(values) / 255
 
 
 def shades(normals: NDArray[np.floating]) -> NDArray[np.floating]:

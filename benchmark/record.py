@@ -29,16 +29,6 @@ CELL_KEYS = (
     "attack", "attack_settings", "eps", "eps_unit", "norm", "defense", "defense_settings",
     "access", "wrappers", "seed", "draws",
 )  # fmt: skip
-SUMMARY_KEYS = ("mean", "ci95", "median", "p95", "worst", "per_sample")
-
-CELL_KINDS: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("task", "victim", "training", "access"), str),
-    **dict.fromkeys(("samples", "vertices", "seed", "draws"), int),
-    **dict.fromkeys(("size", "attack", "eps_unit", "norm", "defense"), (str, type(None))),
-    **dict.fromkeys(("network", "recipe"), (dict, type(None))),
-    "eps": (int, float, type(None)),
-}
-"""What tables rely on."""
 
 GENERATED = ("leaderboards", "docs", "README.md")
 """Top-level names that making records and tables writes to."""
@@ -64,65 +54,23 @@ def make_record(
         "source": "measured",
     }
     result: Record = _without_nan(record)
-    check_record(result, "record")
     return result
 
 
 def check_record(record: object, where: str) -> None:
-    """Raise InputError naming the field that is missing or of the wrong type."""
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: not a JSON object")
-    for key in KEYS:
-        if key not in record:
-            raise InputError(f"{where}: field {key!r} is missing")
-    if record["schema"] != SCHEMA:
-        raise InputError(f"{where}: schema {record['schema']!r}, expected {SCHEMA!r}")
-    for key in ("cell", "metrics", "flags", "cost", "environment"):
-        if not isinstance(record[key], list if key == "flags" else dict):
-            raise InputError(f"{where}: field {key!r} is of the wrong type")
-    for key in CELL_KEYS:
-        if key not in record["cell"]:
-            raise InputError(f"{where}: field 'cell.{key}' is missing")
-    for key, kinds in CELL_KINDS.items():
-        value = record["cell"][key]
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise InputError(f"{where}: field 'cell.{key}' cannot be {value!r}")
-    if not all(isinstance(flag, str) for flag in record["flags"]):
-        raise InputError(f"{where}: field 'flags' must hold names")
-    for key in ("commit", "device"):
-        if key not in record["environment"]:
-            raise InputError(f"{where}: field 'environment.{key}' is missing")
-    trivial = record["metrics"].get("trivial")
-    if not isinstance(trivial, dict) or not all(map(_is_number, trivial.values())):
-        raise InputError(f"{where}: field 'metrics.trivial' is missing or of the wrong type")
-    for name in ("pmd", "clean_pmd"):
-        summary = record["metrics"].get(name)
-        _check_summary(summary, record["cell"]["samples"], f"{where}: field 'metrics.{name}'")
-    if record["source"] not in ("measured", "reported"):
-        raise InputError(f"{where}: source must be 'measured' or 'reported'")
+    """Raise InputError naming the first field that is missing, wrong or contradicts others."""
+    # Both build on the harness, which builds on this module.
+    from posebench.benchmark.consistency import contradictions
+    from posebench.benchmark.schema import schema_problems
 
-
-def _check_summary(summary: Any, samples: int, where: str) -> None:
-    """Refuse a summary that is incomplete, of wrong types, or not of its own per-sample values."""
-    if not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS):
-        raise InputError(f"{where} is missing or incomplete")
-    values, ends = summary["per_sample"], summary["ci95"]
-    if not isinstance(values, list) or not isinstance(ends, list) or len(ends) != 2:
-        raise InputError(f"{where}: per_sample and ci95 must be lists, ci95 of two")
-    if len(values) != samples:
-        raise InputError(f"{where}: per_sample has {len(values)} values for {samples} samples")
-    single = [summary[key] for key in ("mean", "median", "p95", "worst")]
-    for value in (*values, *ends, *single):
-        if value is not None and not _is_number(value):
-            raise InputError(f"{where} holds {value!r}, not a number")
-    if summary["mean"] is not None and None not in values:
-        mean = math.fsum(values) / samples
-        if not math.isclose(summary["mean"], mean, rel_tol=1e-9, abs_tol=1e-15):
-            raise InputError(f"{where}: mean {summary['mean']} is not that of its values, {mean}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    problem = next(iter(schema_problems(record)), None)
+    if problem is None:
+        assert isinstance(record, dict)
+        if record["schema"] != SCHEMA:
+            raise InputError(f"{where}: schema: must be {SCHEMA!r}, not {record['schema']!r}")
+        problem = next(contradictions(record), None)
+    if problem is not None:
+        raise InputError(f"{where}: {problem}")
 
 
 def record_text(record: Record) -> str:
@@ -157,12 +105,11 @@ def write_record(folder: Path, record: Record) -> Path:
 
 def read_records(folder: Path) -> list[Record]:
     """All records below a folder, in the order of their paths, each checked."""
+    from posebench.benchmark.schema import read_json  # the library alone does not need it
+
     records = []
     for path in sorted(folder.rglob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: not readable as JSON ({error})") from error
+        record = read_json(path)
         check_record(record, str(path))
         records.append(record)
     return records

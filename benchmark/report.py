@@ -22,6 +22,7 @@ from posebench.benchmark.paper import (
     shipped_plain,
     victim_label,
 )
+from posebench.benchmark.parts import parts_table, read_parts
 from posebench.benchmark.record import Record, read_records, record_path
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -235,6 +236,7 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     files[out / "index.html"] = page_text(records, read_samples(out / "samples"), explained)
     made = {"headline": headline(records), **paper_tables(records, costs)}
     made |= corruption_tables(records)
+    made["parts"] = parts_table(read_parts(out / "parts"))
     for page in (out.parent / "README.md", out.parent / "docs" / "reproduction.md"):
         if page.is_file():
             files[page] = with_tables(page.read_text(encoding="utf-8"), made, page.name)

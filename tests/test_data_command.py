@@ -136,7 +136,7 @@ def test_h5py_is_asked_for_where_it_is_needed(
 
 def test_pictures_are_of_the_body(cli: Cli, tmp_path: Path) -> None:
     task = ["--task", "faust/scans", "--out", tmp_path / "a.png"]
-    assert_refused(cli("picture", "--victim", "npt", *task), "anny's tasks alone")
+    assert_refused(cli("plot", "grid", "--victim", "npt", *task), "anny's tasks alone")
 
 
 def test_list_names_the_tasks(cli: Cli) -> None:
