@@ -11,7 +11,13 @@ from typing import Annotated
 import typer
 
 from posebench import __version__
-from posebench.benchmark import check_command, data_command, mesh_command, train_command
+from posebench.benchmark import (
+    check_command,
+    data_command,
+    mesh_command,
+    regress_command,
+    train_command,
+)
 from posebench.benchmark.progress import progress_bar
 
 app = typer.Typer(
@@ -167,6 +173,7 @@ def list_all() -> None:
 
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
+app.command(epilog=regress_command.EXAMPLES)(regress_command.regress)
 app.add_typer(data_command.app, name="data")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)
 app.command(epilog=mesh_command.ATTACK_EXAMPLES)(mesh_command.attack)
