@@ -95,8 +95,8 @@ def measure_cell(
         resolved={key: first["cell"][key] for key in keys},
         weights_sha256=parameters_sha256(victim),
         seeds=seeds[: len(records)],
-        pmd=np.array([each["pmd"]["per_sample"] for each in metrics]),
-        clean_pmd=np.array([each["clean_pmd"]["per_sample"] for each in metrics]),
+        pmd=rounded([each["pmd"]["per_sample"] for each in metrics]),
+        clean_pmd=rounded([each["clean_pmd"]["per_sample"] for each in metrics]),
         kept=None if cell.defense is None else float(np.mean([m["clean_kept"] for m in metrics])),
         reached=max(reached_share(record) for record in records),
     )
@@ -128,8 +128,8 @@ def baseline_text(cells: dict[str, Measurement], where: dict[str, Any]) -> str:
     """Canonical JSON of a baseline, a line a seed: readable in a diff."""
     kept: dict[str, Any] = {}
     for name, found in cells.items():
-        columns = {key: rounded(getattr(found, key)) for key in ("pmd", "clean_pmd")}
-        if columns["clean_pmd"] and all(r == columns["clean_pmd"][0] for r in columns["clean_pmd"]):
+        columns = {key: getattr(found, key).tolist() for key in ("pmd", "clean_pmd")}
+        if all(row == columns["clean_pmd"][0] for row in columns["clean_pmd"]):
             columns["clean_pmd"] = columns["clean_pmd"][:1]
         kept[name] = {**asdict(found), **columns}
     content = {"schema": SCHEMA, "environment": where, "cells": kept}
@@ -138,9 +138,9 @@ def baseline_text(cells: dict[str, Measurement], where: dict[str, Any]) -> str:
     return flat.replace("[ ", "[").replace(" ]", "]") + "\n"
 
 
-def rounded(values: Values) -> list[list[float]]:
-    """Values with as many digits as matter."""
-    return [[float(f"{value:.{DIGITS}g}") for value in row] for row in values]
+def rounded(values: list[list[float]]) -> Values:
+    """Values with as many digits as a baseline stores, so that an unchanged run gives them again."""
+    return np.array([[float(f"{value:.{DIGITS}g}") for value in row] for row in values])
 
 
 def write_baseline(path: Path, cells: dict[str, Measurement], where: dict[str, Any]) -> None:
