@@ -115,7 +115,8 @@ def reached_share(record: Record) -> float:
     budget which lets too much through is seen.
     """
     cell, norms = record["cell"], record["metrics"]["norms"]
-    eps, norm, unit = cell["eps"], cell["norm"], cell["eps_unit"]
+    eps: float = cell["eps"]
+    norm, unit = cell["norm"], cell["eps_unit"]
     key = {"drop": "dropped", "add": "added"}.get(norm, norm)
     if norm == "l2" and unit == "rms":
         key = "rms"
@@ -139,7 +140,7 @@ def baseline_text(cells: dict[str, Measurement], where: dict[str, Any]) -> str:
 
 
 def rounded(values: list[list[float]]) -> Values:
-    """Values with as many digits as a baseline stores, so that an unchanged run gives them again."""
+    """Values with the digits that a baseline stores: an unchanged run gives them again."""
     return np.array([[float(f"{value:.{DIGITS}g}") for value in row] for row in values])
 
 
@@ -173,7 +174,7 @@ def read_baseline(path: Path) -> dict[str, Measurement]:
 
 
 def _read_cell(cell: Any, where: str) -> Measurement:
-    kinds: dict[str, type | tuple[type, ...]] = {
+    kinds: dict[str, Any] = {
         "settings": dict, "resolved": dict, "weights_sha256": (str, type(None)), "seeds": list,
         "kept": (int, float, type(None)), "reached": (int, float),
     }  # fmt: skip
@@ -182,7 +183,7 @@ def _read_cell(cell: Any, where: str) -> Measurement:
     for key, kind in kinds.items():
         if key not in cell or not isinstance(cell[key], kind) or isinstance(cell[key], bool):
             raise InputError(f"{where}: field {key!r} is missing or of the wrong type")
-    columns = {}
+    columns: dict[str, Any] = {}
     for key in ("pmd", "clean_pmd"):
         try:
             values = np.array(cell.get(key), dtype=np.float64)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import apgd, fgm, iterative
+from posebench.attacks.gradient import pose_gradient, steepest
 from posebench.benchmark import gate_victim, regress
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
@@ -21,17 +22,17 @@ from posebench.rng import generator_for
 GRADIENT_ATTACKS = (fgm, iterative, apgd)
 """Modules whose steps and gradients are tampered with: fgm; ifgm, mifgm, pgd; apgd."""
 
-STEEPEST, GRADIENT, RADIUS = fgm.steepest, fgm.pose_gradient, Budget.radius
+TRUE_RADIUS = Budget.radius
 
 
 def half_step(*given: Any) -> Tensor:
     """Steps of half the length, in every gradient attack."""
-    return 0.5 * STEEPEST(*given)
+    return 0.5 * steepest(*given)
 
 
 def flipped_gradient(*given: Any, **settings: Any) -> tuple[Tensor, Tensor]:
     """The gradient with its sign flipped."""
-    values, gradient = GRADIENT(*given, **settings)
+    values, gradient = pose_gradient(*given, **settings)
     return values, -gradient
 
 
@@ -44,7 +45,7 @@ def scaled_radius(factor: float) -> Callable[[Budget, Tensor], Tensor]:
     """A budget whose radius is off by a factor."""
 
     def radius(budget: Budget, mask: Tensor) -> Tensor:
-        return factor * RADIUS(budget, mask)
+        return factor * TRUE_RADIUS(budget, mask)
 
     return radius
 

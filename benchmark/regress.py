@@ -18,11 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from posebench.benchmark.baseline import Measurement, measure_cell
+from posebench.benchmark.baseline import (
+    Measurement,
+    measure_cell,
+    read_baseline,
+    write_baseline,
+)
 from posebench.benchmark.change import Change, Values, change_between, holm
 from posebench.benchmark.gate import Gate
 from posebench.benchmark.gate_victim import load_gate_victim
+from posebench.benchmark.record import environment
 from posebench.errors import InputError
+from posebench.files import check_writable
 from posebench.interfaces import Victim
 
 OVER_BUDGET = 1 + 1e-4
@@ -98,7 +105,6 @@ def run_gate(
     offset: int = 0,
     device: str = "cpu",
     progress: Callable[[str], None] | None = None,
-    load: Callable[..., Victim] = load_gate_victim,
 ) -> dict[str, Measurement]:
     """Measure every cell, by the baseline's seeds if ``update``, else by later ones.
 
@@ -106,15 +112,42 @@ def run_gate(
     """
     first = 0 if update else gate.baseline_seeds + offset * gate.seeds
     seeds = list(range(first, first + (gate.baseline_seeds if update else gate.seeds)))
-    found, victims = {}, {}
+    found: dict[str, Measurement] = {}
+    victims: dict[tuple[str | None, ...], Victim] = {}
     for cell in gate.cells:
         if progress is not None:
             progress(cell.name)
         key = (cell.victim, cell.training, cell.weights, cell.size)
         if key not in victims:
-            victims[key] = load(cell, gate.folder, device)
+            victims[key] = load_gate_victim(cell, gate.folder, device)
         found[cell.name] = measure_cell(cell, victims[key], seeds, device=device)
     return found
+
+
+def check_gate(
+    gate: Gate,
+    *,
+    offset: int = 0,
+    device: str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> list[Finding]:
+    """Run a gate and compare it with its baseline.
+
+    Raises:
+        InputError: no baseline, one of other cells or pairs, or a victim that misbehaves.
+    """
+    before = read_baseline(gate.baseline)
+    check_comparable(gate, before)
+    return compare(gate, before, run_gate(gate, offset=offset, device=device, progress=progress))
+
+
+def update_baseline(
+    gate: Gate, *, device: str = "cpu", progress: Callable[[str], None] | None = None
+) -> None:
+    """Measure a gate's baseline and write it, with what it was measured on."""
+    check_writable(gate.baseline.parent)
+    found = run_gate(gate, update=True, device=device, progress=progress)
+    write_baseline(gate.baseline, found, environment(device))
 
 
 def check_comparable(gate: Gate, before: dict[str, Measurement]) -> None:

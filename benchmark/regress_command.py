@@ -55,11 +55,10 @@ def regress(
 
     Compares each cell with a committed baseline on the same pairs, by new seeds.
     """
-    from posebench.benchmark import baseline as baselines
-    from posebench.benchmark import regress as gates
     from posebench.benchmark.gate import read_gate
     from posebench.benchmark.mutations import mutated
-    from posebench.benchmark.record import environment
+    from posebench.benchmark.regress import as_json as findings_json
+    from posebench.benchmark.regress import check_gate, update_baseline
     from posebench.benchmark.regress_table import markdown, print_findings
     from posebench.benchmark.runs import resolve_device
     from posebench.errors import InputError
@@ -71,33 +70,26 @@ def regress(
         raise InputError("--update takes neither --mutate, --json, --summary nor --seed-offset")
     gate = read_gate(config, baseline)
     device = resolve_device(device)
-    before = {}
-    if update:
-        check_writable(gate.baseline.parent)
-    else:
-        before = baselines.read_baseline(gate.baseline)
-        gates.check_comparable(gate, before)
     if summary is not None:
         check_writable(summary.parent)
     with progress_bar("cells", quiet=as_json) as bar, mutated(mutate):
         job = bar.add_task("starting", total=len(gate.cells))
-        started = iter([0, *[1] * len(gate.cells)])
+        steps = iter([0, *[1] * len(gate.cells)])  # a cell is done when the next one starts
 
         def show(name: str) -> None:
-            bar.update(job, description=name, advance=next(started))
+            bar.update(job, description=name, advance=next(steps))
 
-        after = gates.run_gate(
-            gate, update=update, offset=seed_offset, device=device, progress=show
-        )
+        if update:
+            update_baseline(gate, device=device, progress=show)
+        else:
+            findings = check_gate(gate, offset=seed_offset, device=device, progress=show)
     if update:
-        baselines.write_baseline(gate.baseline, after, environment(device))
-        typer.echo(f"{gate.baseline}: {len(after)} cells; look at its diff, then commit it")
+        typer.echo(f"{gate.baseline}: {len(gate.cells)} cells; look at its diff, then commit it")
         return
-    findings = gates.compare(gate, before, after)
     if summary is not None:
         write_atomically(summary, markdown(findings))
     if as_json:
-        typer.echo(json.dumps(gates.as_json(gate, findings), allow_nan=False))
+        typer.echo(json.dumps(findings_json(gate, findings), allow_nan=False))
     else:
         print_findings(findings)
     if any(finding.red for finding in findings):

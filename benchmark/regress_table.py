@@ -60,8 +60,10 @@ def rich_table(findings: list[Finding]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left")
     for number, name in enumerate(HEAD):
-        justify = "right" if 0 < number < 5 else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=0 < number < 5)
+        figures = 0 < number < 5
+        table.add_column(
+            name, justify="right" if figures else "left", overflow="fold", no_wrap=figures
+        )
     for finding in findings:
         style = "bold red" if finding.red else None if finding.verdict == "ok" else "green"
         table.add_row(*cells_of(finding), style=style)
