@@ -183,6 +183,8 @@ def _read_cell(cell: Any, where: str) -> Measurement:
     for key, kind in kinds.items():
         if key not in cell or not isinstance(cell[key], kind) or isinstance(cell[key], bool):
             raise InputError(f"{where}: field {key!r} is missing or of the wrong type")
+    if not all(isinstance(seed, int) for seed in cell["seeds"]):
+        raise InputError(f"{where}: field 'seeds' must hold whole numbers")
     columns: dict[str, Any] = {}
     for key in ("pmd", "clean_pmd"):
         try:
@@ -194,4 +196,5 @@ def _read_cell(cell: Any, where: str) -> Measurement:
         if not np.isfinite(values).all() or values.shape[1] != cell["settings"].get("pairs"):
             raise InputError(f"{where}: field {key!r} needs a finite number for every pair")
         columns[key] = values
-    return Measurement(**{key: cell[key] for key in kinds}, **columns)
+    numbers = {key: None if cell[key] is None else float(cell[key]) for key in ("kept", "reached")}
+    return Measurement(**{**{key: cell[key] for key in kinds}, **numbers}, **columns)

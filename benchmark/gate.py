@@ -23,7 +23,7 @@ import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from posebench.attacks import make_attack
 from posebench.benchmark.anny import parse_task
@@ -149,6 +149,7 @@ def read_gate(path: Path, baseline: Path | None = None) -> Gate:
     if not isinstance(stored, str):
         raise InputError(f"gate {path}: baseline must be a text, got {stored!r}")
     check_kinds(settings, kinds(Gate), f"gate {path}")
+    settings |= {key: float(settings[key]) for key in ("alpha", "effect") if key in settings}
     defaults, entries = content.get("defaults", {}), content.get("cell")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"gate {path}: holds no [[cell]]")
@@ -172,7 +173,7 @@ def read_cell(table: dict[str, Any], where: str) -> GateCell:
     for key in ("victim", "attack"):
         if key not in table:
             raise InputError(f"{where}: lacks {key!r}")
-    cell = GateCell(**table)
+    cell = GateCell(**{**table, "eps": float(table.get("eps", GateCell.eps))})
     try:
         if ":" not in cell.victim:
             VICTIMS[cell.victim]  # raises with a suggestion
@@ -182,6 +183,8 @@ def read_cell(table: dict[str, Any], where: str) -> GateCell:
             ("training", cell.training, ("clean", "adversarial")),
             ("size", cell.size, SIZES),
             ("access", cell.access, ACCESS),
+            ("norm", cell.norm, get_args(Norm)),
+            ("eps unit", cell.eps_unit, get_args(Unit)),
         ):
             if value not in known:
                 raise unknown(kind, value, known)
