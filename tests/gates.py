@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 NETWORK = '''
-"""Adds the pose to the identity, as much as ``gain`` says: useless, but steep."""
+"""Adds the pose to the identity, as much as GAIN says: useless, but steep."""
+import os
+
 import torch
 import posebench
 
 class Network(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.gain = torch.nn.Parameter(torch.tensor(GAIN))
+        self.gain = torch.nn.Parameter(torch.tensor(float(os.environ.get("GAIN", "1"))))
 
     def forward(self, pose, identity):
         return identity + self.gain * pose
@@ -43,9 +45,9 @@ defense = "sor"
 """
 
 
-def write_gate(folder: Path, module: str, gain: float = 1.0) -> Path:
+def write_gate(folder: Path, module: str) -> Path:
     """A repository with a network of its own and a gate on it; the gate's path."""
-    (folder / f"{module}.py").write_text(NETWORK.replace("GAIN", str(gain)))
+    (folder / f"{module}.py").write_text(NETWORK)
     path = folder / "gate.toml"
     path.write_text(GATE.replace("MODULE", module))
     return path

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.gates import NETWORK, write_gate
+from posebench.benchmark.gate import read_gate
+from posebench.benchmark.regress import update_baseline
+from tests.gates import write_gate
 
 yaml = pytest.importorskip("yaml")
 
@@ -33,23 +35,31 @@ def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+TESTS = """
+def test_green(posebench_gate):
+    posebench_gate("gate.toml")
+
+def test_red(posebench_gate, monkeypatch):
+    monkeypatch.setenv("GAIN", "1.3")
+    posebench_gate("gate.toml", seed_offset=1)
+
+def test_missing(posebench_gate):
+    posebench_gate("gate.toml", baseline="none.json")
+"""
+
+
 def test_the_fixture_writes_passes_and_fails(tmp_path: Path) -> None:
     write_gate(tmp_path, "fixture_network")
-    (tmp_path / "test_gate.py").write_text(
-        "def test_gate(posebench_gate):\n    posebench_gate('gate.toml')\n"
-    )
-    missing = run_pytest(tmp_path)
-    assert missing.returncode == 1
-    assert "no such file; make it with" in missing.stdout
-    written = run_pytest(tmp_path, "--posebench-update", "-rs")
+    (tmp_path / "test_gate.py").write_text(TESTS)
+    written = run_pytest(tmp_path, "--posebench-update", "-rs", "-k", "green")
     assert (written.returncode, "look at its diff" in written.stdout) == (0, True), written.stdout
-    assert run_pytest(tmp_path).returncode == 0
-    (tmp_path / "fixture_network.py").write_text(NETWORK.replace("GAIN", "1.3"))
-    red = run_pytest(tmp_path)
-    assert red.returncode == 1
-    assert "less robust" in red.stdout
-    assert "red: " in red.stdout
-    assert "Traceback" not in red.stdout
+    checked = run_pytest(tmp_path, "-rA").stdout
+    assert "2 failed, 1 passed" in checked, checked
+    assert "PASSED test_gate.py::test_green" in checked
+    assert "less robust" in checked
+    assert "red: " in checked
+    assert "baseline none.json: no such file; make it with" in checked.replace(f"{tmp_path}/", "")
+    assert "Traceback" not in checked
 
 
 def test_loading_the_plug_in_costs_nothing_and_it_is_installed(tmp_path: Path) -> None:
@@ -109,13 +119,13 @@ def test_the_actions_steps_install_and_gate(tmp_path: Path) -> None:
     given = {"config": "my gate.toml", "install": "-e . numpy", "baseline": "base.json"}
     summary = tmp_path / "summary.md"
 
-    def run_step(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_step(name: str, **more: str) -> subprocess.CompletedProcess[str]:
         (step,) = [each for each in ACTION["runs"]["steps"] if each.get("name") == name]
         path = f"{tools}:{os.environ['PATH']}"
         extra = {"PATH": path, "GITHUB_STEP_SUMMARY": str(summary), **substituted(step, given)}
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", step["run"], *words], cwd=repository,
-            env={**python_path(), **extra}, capture_output=True, text=True, check=False,
+            ["bash", "-euo", "pipefail", "-c", step["run"]], cwd=repository,
+            env={**python_path(), **extra, **more}, capture_output=True, text=True, check=False,
             timeout=300,
         )  # fmt: skip
 
@@ -123,17 +133,10 @@ def test_the_actions_steps_install_and_gate(tmp_path: Path) -> None:
     ours, theirs = log.read_text().splitlines()
     assert ours.endswith(f" {ROOT}")
     assert theirs.endswith("/cpu -e . numpy")
-    missing = run_step("Gate")
-    assert missing.returncode == 2
-    assert missing.stderr.startswith("posebench: error: baseline base.json: no such file")
-    words = ["regress", "--config", "my gate.toml", "--baseline", "base.json", "--update"]
-    subprocess.run(
-        [str(tools / "posebench"), *words], cwd=repository, env=python_path(), check=True,
-        capture_output=True, timeout=300,
-    )  # fmt: skip
+    update_baseline(read_gate(repository / "my gate.toml", repository / "base.json"))
     green = run_step("Gate")
     assert green.returncode == 0, green.stderr
-    (repository / "action_network.py").write_text(NETWORK.replace("GAIN", "1.3"))
-    red = run_step("Gate")
+    assert "green" in summary.read_text()
+    red = run_step("Gate", GAIN="1.3")
     assert red.returncode == 1, red.stderr
     assert "less robust" in summary.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from posebench.attacks import apgd, fgm, iterative
 from posebench.benchmark import mutations, regress
 from posebench.benchmark.gate import Gate, read_gate
 from posebench.benchmark.gate_victim import load_gate_victim, network_of
-from posebench.benchmark.mutations import MUTATIONS, half_step, mutated
+from posebench.benchmark.mutations import MUTATIONS, flipped_gradient, mutated
 from posebench.benchmark.regress import Finding, check_gate, update_baseline
 from posebench.interfaces import Victim
 
@@ -29,14 +30,17 @@ pairs = 6
 
 [[cell]]
 attack = "fgm"
+eps = 0.01
 
 [[cell]]
 attack = "ifgm"
 iterations = 2
+eps = 0.02
 
 [[cell]]
 attack = "apgd"
 iterations = 3
+eps = 0.02
 
 [[cell]]
 attack = "noise"
@@ -66,21 +70,21 @@ def verdicts(findings: list[Finding]) -> dict[str, str]:
 
 EXPECTED = {
     "half-step": {
-        ": fgm 0.08, attacked PMD": "attack weaker",
-        ": ifgm 0.08 x2, attacked PMD": "attack weaker",
+        ": fgm 0.01, attacked PMD": "attack weaker",
+        ": ifgm 0.02 x2, attacked PMD": "attack weaker",
     },
     "flipped-gradient": {
-        ": fgm 0.08, attacked PMD": "attack weaker",
-        ": ifgm 0.08 x2, attacked PMD": "attack weaker",
-        ": apgd 0.08 x3, attacked PMD": "attack weaker",
+        ": fgm 0.01, attacked PMD": "attack weaker",
+        ": ifgm 0.02 x2, attacked PMD": "attack weaker",
+        ": apgd 0.02 x3, attacked PMD": "attack weaker",
     },
     "no-sor": {
         " behind sor: fgm 0.08 oblivious, attacked PMD": "defence weaker",
         " behind sor, kept points": "defence changed",
     },
-    "budget-low": {": fgm 0.08, attacked PMD": "attack weaker"},
+    "budget-low": {": fgm 0.01, attacked PMD": "attack weaker"},
     "budget-high": {
-        ": fgm 0.08, budget": "over budget",
+        ": fgm 0.01, budget": "over budget",
         ": noise 0.08, budget": "over budget",
         " behind sor: fgm 0.08 oblivious, budget": "over budget",
     },
@@ -109,12 +113,12 @@ def test_a_fault_is_over_when_its_block_is() -> None:
 
 @pytest.mark.parametrize(
     ("module", "row"),
-    [(fgm, ": fgm 0.08"), (iterative, ": ifgm 0.08 x2"), (apgd, ": apgd 0.08 x3")],
+    [(fgm, ": fgm 0.01"), (iterative, ": ifgm 0.02 x2"), (apgd, ": apgd 0.02 x3")],
 )
 def test_a_fault_in_one_attack_is_found_in_that_attack(
     gate: Gate, module: object, row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "steepest", lambda *given: 0.5 * half_step(*given))
+    monkeypatch.setattr(module, "pose_gradient", flipped_gradient)
     red = verdicts(check_gate(gate))
     attacked = {name for name in red if not name.startswith(" behind")}
     assert attacked == {f"{row}, attacked PMD"}
@@ -150,7 +154,7 @@ def test_weights_off_by_five_per_cent_in_other_ways_are_found_too(
 
 
 def test_unchanged_reruns_with_new_seeds_stay_green(gate: Gate) -> None:
-    noise = tuple(cell for cell in gate.cells if cell.attack == "noise")
+    noise = tuple(replace(cell, pairs=4) for cell in gate.cells if cell.attack == "noise")
     only = Gate(noise, gate.folder / "noise.json", gate.folder, baseline_seeds=10)
     update_baseline(only)
     found = [check_gate(only, offset=offset) for offset in range(10)]
