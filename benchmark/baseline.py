@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from posebench.benchmark.change import Values
+from posebench.benchmark.dataset_pairs import load_dataset_task
+from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.gate import GateCell
 from posebench.benchmark.gate_victim import parameters_sha256
 from posebench.benchmark.harness import evaluate
@@ -74,7 +76,7 @@ def measure_cell(
             task=cell.task,
             access=cell.access,
             samples=cell.pairs,
-            vertices=SIZES[cell.size].vertices,
+            vertices=vertices_of(cell),
             seed=seed,
             device=device,
         )
@@ -100,6 +102,13 @@ def measure_cell(
         kept=None if cell.defense is None else float(np.mean([m["clean_kept"] for m in metrics])),
         reached=max(reached_share(record) for record in records),
     )
+
+
+def vertices_of(cell: GateCell) -> int:
+    """Vertices of the cell's meshes: of its size, or what the data on disk has."""
+    if cell.task in DATASET_TASKS:
+        return load_dataset_task(cell.task, samples=cell.pairs).vertices
+    return SIZES[cell.size].vertices
 
 
 def rows(records: list[Record]) -> list[tuple[list[float], list[float]]]:

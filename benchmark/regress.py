@@ -160,13 +160,18 @@ def check_comparable(gate: Gate, before: dict[str, Measurement]) -> None:
     if stale := [name for name in before if name not in names]:
         raise InputError(f"{where}: the gate has no cell {stale[0]!r} any more{end}")
     for cell in gate.cells:
-        old = before[cell.name].settings
+        old = before[cell.name]
         for key in ("pairs", "size", "training"):
-            if old.get(key) != getattr(cell, key):
+            if old.settings.get(key) != getattr(cell, key):
                 raise InputError(
-                    f"{where}: {cell.name!r} had {key} {old.get(key)!r}, now "
+                    f"{where}: {cell.name!r} had {key} {old.settings.get(key)!r}, now "
                     f"{getattr(cell, key)!r}{end}"
                 )
+        if len(old.seeds) not in (1, gate.baseline_seeds):  # its seeds would be run again
+            raise InputError(
+                f"{where}: {cell.name!r} was run with {len(old.seeds)} seeds, baseline_seeds is "
+                f"now {gate.baseline_seeds}{end}"
+            )
 
 
 def compare(

@@ -45,12 +45,12 @@ def conclusion(findings: list[Finding]) -> str:
 
 
 def notes_of(findings: list[Finding]) -> list[str]:
-    """What else changed, each once, with the first row it belongs to."""
-    notes: dict[str, str] = {}
+    """What else changed, each once, with the first row and the number of rows it belongs to."""
+    notes: dict[str, list[str]] = {}
     for finding in findings:
         if finding.note:
-            notes.setdefault(finding.note, finding.name)
-    return [f"{name}: {note}" for note, name in notes.items()]
+            notes.setdefault(finding.note, []).append(finding.name)
+    return [f"{note} ({len(names)} rows, first {names[0]})" for note, names in notes.items()]
 
 
 def rich_table(findings: list[Finding]) -> Table:

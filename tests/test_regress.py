@@ -26,6 +26,7 @@ from posebench.benchmark.baseline import (
 from posebench.benchmark.change import change_between, holm
 from posebench.benchmark.checks import plain
 from posebench.benchmark.cli import app
+from posebench.benchmark.datasets import SMG_3D
 from posebench.benchmark.gate import Gate, GateCell, read_gate
 from posebench.benchmark.gate_victim import parameters_sha256, victim_from
 from posebench.benchmark.harness import evaluate
@@ -34,6 +35,7 @@ from posebench.benchmark.regress_table import conclusion, markdown, plain_text
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.module_victim import from_module
+from tests.forged_data import write_meshes
 from tests.gates import write_gate
 from tests.toys import small
 
@@ -207,6 +209,7 @@ def test_what_else_changed_is_said() -> None:
     [
         ({"settings": {"pairs": 5, "size": "compact", "training": "clean"}}, "had pairs 5, now 4"),
         ({"settings": {**measured(CELL).settings, "fingerprint": "g"}}, "another fingerprint"),
+        ({"seeds": [0, 1, 2]}, "run with 3 seeds, baseline_seeds is now 10"),
     ],
 )
 def test_other_pairs_or_settings_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -249,6 +252,18 @@ def test_a_cell_without_randomness_stops_after_two_equal_runs() -> None:
     assert (random.seeds, random.pmd.shape) == ([3, 4, 5], (3, 4))
     assert len(np.unique(random.pmd[:, 0])) == 3
     assert found.weights_sha256 is None
+
+
+def test_cells_on_data_from_disk_take_its_vertex_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEBENCH_DATA", str(tmp_path))
+    keys = [(i, p) for i in (34, 35, 36) for p in (0, 179)]
+    write_meshes(tmp_path / "SMG_3d_rotated", keys, SMG_3D.shown)
+    found = measure_cell(
+        GateCell("a:b", "fgm", task="smg-3d/seen", pairs=4), from_module(plain), [0]
+    )
+    assert found.pmd.shape == (1, 4)
 
 
 def test_the_fingerprint_of_parameters_follows_every_value() -> None:
