@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEAD = ("", "baseline", "now", "ratio", "p", "")
-CAPTION = """\
-PMD x1e-4, geometric mean over pairs; ratio with 95 % interval; p of no change for the worse,
-Holm-adjusted over all rows"""
+CAPTION = (
+    "PMD x1e-4, geometric mean over pairs; ratio with 95 % interval; p of no change for the worse, "
+    "Holm-adjusted over all rows"
+)
 
 
 def cells_of(finding: Finding) -> tuple[str, ...]:
@@ -99,5 +100,5 @@ def markdown(findings: list[Finding]) -> str:
         if finding.red:
             texts[-1] = f"**{texts[-1]}**"
         lines.append(f"| {' | '.join(texts)} |")
-    lines += ["", " ".join(CAPTION.split()) + "."]
+    lines += ["", f"{CAPTION}."]
     return "\n".join([*lines, *(f"- {note}" for note in notes_of(findings))]) + "\n"
