@@ -16,6 +16,7 @@ from posebench.benchmark import (
     data_command,
     mesh_command,
     plot_command,
+    regress_command,
     samples_command,
     sweep_command,
     train_command,
@@ -178,6 +179,7 @@ def list_all() -> None:
 app.command(epilog=train_command.EXAMPLES)(train_command.train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
 app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
+app.command(epilog=regress_command.EXAMPLES)(regress_command.regress)
 app.add_typer(data_command.app, name="data")
 app.add_typer(plot_command.app, name="plot")
 app.command(epilog=mesh_command.TRANSFER_EXAMPLES)(mesh_command.transfer)

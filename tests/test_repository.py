@@ -36,6 +36,7 @@ def test_wheel_holds_every_file_and_runs(tmp_path: Path) -> None:
     target = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         packed = {n for n in archive.namelist() if n.startswith("posebench/")}
+        assert "posebench_pytest.py" in archive.namelist()
         archive.extractall(target)
     expected = set()
     tracked = command("git", "ls-files", "--", *FOLDERS).splitlines()
