@@ -89,6 +89,9 @@ CHECKS: dict[int, tuple[str, Check]] = {
     15: ("seen-in-training", other_attack),
 }
 
+VICTIM_FLAGS = frozenset(CHECKS[number][0] for number in (7, 8, 13, 14))
+"""Flags that speak of the victim alone, whatever it is attacked with."""
+
 BROKEN: dict[type, tuple[int, ...]] = {
     Detached: (7,),
     Quantised: (6, 7),

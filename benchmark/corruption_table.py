@@ -20,7 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posebench.benchmark.corruptions import CORRUPTIONS
-from posebench.benchmark.paper import CLEAN, TABLE_1, find, interval, shipped_plain
+from posebench.benchmark.paper import (
+    CLEAN,
+    FGM_08,
+    PGD_08,
+    TABLE_1,
+    find,
+    interval,
+    shipped_fingerprints,
+    shipped_plain,
+)
 from posebench.benchmark.record import Record
 from posebench.benchmark.reported import reported
 
@@ -135,6 +144,40 @@ def values_of(records: list[Record], victim: str, training: str) -> dict[str, ND
     return found
 
 
+def table_surface(records: list[Record]) -> list[str]:
+    """Shipped weights trained on points of surfaces beside their usual ones; the same pairs."""
+    tasks = ["anny/seen", *(f"anny/scan@{severity}" for severity in (0, *SEVERITIES))]
+    columns = ["victim", "training", "points", *(task.removeprefix("anny/") for task in tasks)]
+    columns += ["FGM 0.08", "PGD-20 0.08"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    spread = [record for record in records if on_surfaces(record)]
+    usual = [record for record in records if shipped_plain(record)]
+    for victim in sorted({record["cell"]["victim"] for record in spread}):
+        for training, points, found in (
+            ("clean", "vertices", usual),
+            ("adversarial", "vertices", usual),
+            ("adversarial", "half of them of surfaces", spread),
+        ):
+            who = {"victim": victim, "training": training}
+            cells = [find(found, **who, task=task, **CLEAN) for task in tasks]
+            cells += [find(found, **who, task="anny/seen", **hit) for hit in (FGM_08, PGD_08)]
+            shown = [interval(cell["metrics"]["pmd"]) if cell else "-" for cell in cells]
+            lines.append(f"| {' | '.join([victim, training, points, *shown])} |")
+    return lines
+
+
+def on_surfaces(record: Record) -> bool:
+    """Of shipped weights trained on points of surfaces, evaluated as the usual ones are."""
+    cell = record["cell"]
+    plain = cell["defense"] is None and cell["seed"] == 0 and cell["access"] == "oblivious"
+    shipped = cell["weights_sha256"] in shipped_fingerprints()
+    return bool(plain and shipped and (cell["recipe"] or {}).get("surface"))
+
+
 def corruption_tables(records: list[Record]) -> dict[str, list[str]]:
     """Name -> lines of every table here."""
-    return {"table 3": table_3(records), "corruptions": table_corruptions(records)}
+    return {
+        "table 3": table_3(records),
+        "surface": table_surface(records),
+        "corruptions": table_corruptions(records),
+    }

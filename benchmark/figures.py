@@ -97,8 +97,9 @@ def bars_of(
         same = (cell["task"], cell["attack"], cell["eps"]) == (task, attack, eps)
         if not same or cell["defense"] is not None or cell["eps_unit"] != "rms":
             continue
-        shipped = cell["weights_sha256"] in shipped_fingerprints()
-        if not every and not (shipped and (cell["recipe"] or {}).get("seed") == 0):
+        shipped, recipe = cell["weights_sha256"] in shipped_fingerprints(), cell["recipe"] or {}
+        usual = shipped and recipe.get("seed") == 0 and not recipe.get("surface")
+        if not every and not usual:
             continue
         label = victim_label(cell) if every else cell["victim"]
         last = found.setdefault(label, {}).get(cell["training"])

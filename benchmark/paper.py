@@ -59,14 +59,17 @@ def shipped_plain(record: Record, seed: int = 0) -> bool:
 
 
 def shipped_bare(record: Record, seed: int = 0) -> bool:
-    """Of shipped compact weights with this training seed, evaluation seed 0, no defence."""
+    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; not of
+    those trained on points of surfaces, which have a table of their own."""
     cell = record["cell"]
+    recipe = cell["recipe"] or {}
     return (
         cell["weights_sha256"] in shipped_fingerprints()
         and cell["size"] == "compact"
         and cell["defense"] is None
         and cell["seed"] == 0
-        and (cell["recipe"] or {}).get("seed") == seed
+        and recipe.get("seed") == seed
+        and not recipe.get("surface")
     )
 
 
@@ -103,6 +106,7 @@ def victim_label(cell: dict[str, Any]) -> str:
     recipe = cell["recipe"]
     if recipe and cell["weights_sha256"] in shipped_fingerprints():
         name += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
+        name += ", surface points" if recipe.get("surface") else ""
     elif recipe and (changes := recipe_changes(recipe)):
         name += f", {changes}"
     return name

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from posebench.benchmark.checks import read_checks
+from posebench.benchmark.check_table import checks_table
+from posebench.benchmark.checks import VICTIM_FLAGS, read_checks
 from posebench.benchmark.corruption_table import corruption_tables
 from posebench.benchmark.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.page import page_text
@@ -189,15 +190,16 @@ def headline(records: list[Record]) -> list[str]:
 def with_check_flags(
     records: list[Record], flags: dict[tuple[str | None, str | None], list[str]]
 ) -> list[Record]:
-    """The records, those of checked weights and defence with the flags their check raised."""
-    return [
-        {**record, "flags": [*record["flags"], *flags.get(_checked(record), [])]}
-        for record in records
-    ]
-
-
-def _checked(record: Record) -> tuple[str | None, str | None]:
-    return record["cell"]["weights_sha256"], record["cell"]["defense"]
+    """The records, those of checked weights and defence with the flags their check raised; flags
+    that speak of attacks only beside attacked numbers."""
+    result = []
+    for record in records:
+        cell = record["cell"]
+        raised = flags.get((cell["weights_sha256"], cell["defense"]), [])
+        if cell["attack"] is None:
+            raised = [flag for flag in raised if flag in VICTIM_FLAGS]
+        result.append({**record, "flags": [*record["flags"], *raised]})
+    return result
 
 
 def with_tables(page: str, made: dict[str, list[str]], where: str) -> str:
@@ -231,15 +233,16 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
         costs += read_costs(path)[0]
         text += "\n".join(costs_markdown(path)) + "\n"
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
-    flags = out.parent / "docs" / "flags.md"
-    explained = flags.read_text(encoding="utf-8") if flags.is_file() else ""
-    files[out / "index.html"] = page_text(records, read_samples(out / "samples"), explained)
     made = {"headline": headline(records), **paper_tables(records, costs)}
     made |= corruption_tables(records)
     made["parts"] = parts_table(read_parts(out / "parts"))
-    for page in (out.parent / "README.md", out.parent / "docs" / "reproduction.md"):
+    made["checks"] = checks_table(out / "checks")
+    docs = out.parent / "docs"
+    for page in (out.parent / "README.md", docs / "reproduction.md", docs / "flags.md"):
         if page.is_file():
             files[page] = with_tables(page.read_text(encoding="utf-8"), made, page.name)
+    explained = files.get(docs / "flags.md", "")
+    files[out / "index.html"] = page_text(records, read_samples(out / "samples"), explained)
     return files
 
 

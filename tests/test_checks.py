@@ -166,11 +166,15 @@ def test_findings_are_written_read_and_shown_beside_their_weights(tmp_path: Path
     cell = {"weights_sha256": "0" * 64, "defense": None}
     write_check(tmp_path / "one.json", cell, findings, {"commit": "x"})
     flags = read_checks(tmp_path)
-    assert flags == {("0" * 64, None): ["seen-in-training"]}
+    key = ("0" * 64, None)
+    assert flags == {key: ["seen-in-training"]}
     mine, other = made(weights_sha256="0" * 64), made(weights_sha256="1" * 64)
-    shown = with_check_flags([mine, other], flags)
-    assert shown[0]["flags"] == [*mine["flags"], "seen-in-training"]
+    clean = {**mine, "cell": {**mine["cell"], "attack": None}}
+    flags[key].append("batch-dependent")
+    shown = with_check_flags([mine, other, clean], flags)
+    assert shown[0]["flags"] == [*mine["flags"], "seen-in-training", "batch-dependent"]
     assert shown[1] == other
+    assert shown[2]["flags"] == [*mine["flags"], "batch-dependent"], "nothing about attacks"
     (tmp_path / "one.json").write_text(json.dumps({"schema": "other"}))
     with pytest.raises(InputError, match=r"one\.json"):
         read_checks(tmp_path)
