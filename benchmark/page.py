@@ -204,7 +204,9 @@ def explained(flags: str) -> dict[str, dict[str, str]]:
     for section in re.split(r"^## ", flags, flags=re.MULTILINE)[1:]:
         name = section.splitlines()[0].split()[-1]
         bullets = re.findall(r"^- \*\*(.+?)\*\* (.+?)(?=^- |\Z)", section, re.MULTILINE | re.DOTALL)
-        found[name] = {
+        parts = {
             head.split()[0].lower(): f"{head} {' '.join(text.split())}" for head, text in bullets
         }
+        if parts:
+            found[name] = parts
     return found

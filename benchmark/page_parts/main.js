@@ -81,7 +81,7 @@
       return;
     }
     const [first, second] = rows, by = found.by;
-    const kind = by === "worst" ? "the worst of four attacks" : "FGM";
+    const kind = by === "worst" ? "the worst of five attack runs" : "FGM";
     const name = (row) => `${title(row.victim)}, ${trained(row.training)}`;
     host.append(card("Which is most robust?", name(first),
       `PMD ${first.clean ? fixed(first.clean.pmd[0]) : "-"} without an attack, ${interval(first[by].pmd)} under ${kind} at 8 cm. `
