@@ -36,6 +36,8 @@ COLUMNS = (
     "asr_rel@10", "robust_rate", "clean_fail", "gain_over_noise", "copy-pose", "copy-identity",
     "mean-mesh", "flags", "weights_sha256", "commit", "device",
 )  # fmt: skip
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+"""Marks of flags; there are fewer flags than letters."""
 
 
 def csv_row(record: Record) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _markdown_distorted(records: list[Record]) -> list[str]:
     for (task, samples, size), row in rows.items():
         shown = [row.get(label, "-") for label in labels]
         lines.append(f"| {' | '.join([task, samples, size, *shown])} |")
-    return [*lines, "", *(f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes))]
+    return [*lines, *_footnotes(notes)]
 
 
 def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
@@ -143,7 +145,7 @@ def _markdown_group(key: tuple[Any, ...], group: list[Record]) -> list[str]:
     trivial = group[0]["metrics"]["trivial"]
     text = ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
     lines += ["", f"Without any skill: {text}."]
-    return lines + [f"{'*' * (i + 1)} {note}" for i, note in enumerate(notes)]
+    return lines + _footnotes(notes)
 
 
 def _best(records: Iterable[Record]) -> float:
@@ -152,12 +154,14 @@ def _best(records: Iterable[Record]) -> float:
 
 
 def _markdown_cell(record: Record, notes: list[str]) -> str:
-    text = interval(record["metrics"]["pmd"])
-    for flag in record["flags"]:
-        if flag not in notes:
-            notes.append(flag)
-        text += " " + "\\*" * (notes.index(flag) + 1)
-    return text
+    notes += [flag for flag in record["flags"] if flag not in notes]
+    marks = ",".join(sorted(LETTERS[notes.index(flag)] for flag in record["flags"]))
+    return interval(record["metrics"]["pmd"]) + (f" <sup>{marks}</sup>" if marks else "")
+
+
+def _footnotes(notes: list[str]) -> list[str]:
+    said = ", ".join(f"{letter} {note}" for letter, note in zip(LETTERS, notes, strict=False))
+    return ["", f"Flags ([what they mean](../docs/flags.md)): {said}."] if notes else []
 
 
 def headline(records: list[Record]) -> list[str]:
