@@ -140,26 +140,28 @@ def sample_text(sample: dict[str, Any]) -> str:
 
 
 def read_samples(folder: Path) -> list[dict[str, Any]]:
-    """All samples of a folder in the order of their names; none if there is no such folder.
+    """All samples of a folder in the order of their names; none if there is no such folder."""
+    return [read_sample(path) for path in sorted(folder.glob("*.json"))]
+
+
+def read_sample(path: Path) -> dict[str, Any]:
+    """One sample.
 
     Raises:
-        InputError: naming a file that is not a sample, or one whose clouds are damaged.
+        InputError: naming the file if it is not a sample, or if its clouds are damaged.
     """
-    samples = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            sample = json.loads(path.read_text(encoding="utf-8"))
-            if sample["schema"] != SCHEMA:
-                raise InputError(f"{path}: schema {sample['schema']!r}, expected {SCHEMA!r}")
-            check_sample(sample)
-        except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{path}: not a sample that 'posebench samples' wrote ({error!r}); make it again"
-            ) from error
-        samples.append(sample)
-    return samples
+    try:
+        sample: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if sample["schema"] != SCHEMA:
+            raise InputError(f"{path}: schema {sample['schema']!r}, expected {SCHEMA!r}")
+        check_sample(sample)
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: not a sample that 'posebench samples' wrote ({error!r}); make it again"
+        ) from error
+    return sample
 
 
 def check_sample(sample: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,14 @@ from typing import Any
 import torch
 
 from posebench.benchmark.anny import load_task, parse_task
+from posebench.benchmark.baseline import SCHEMA as BASELINE_SCHEMA
+from posebench.benchmark.baseline import read_baseline
 from posebench.benchmark.body import LODS
 from posebench.benchmark.consistency import SINGLE, contradictions
 from posebench.benchmark.datasets import DATASET_TASKS
 from posebench.benchmark.measure import trivial_pmd
+from posebench.benchmark.page_samples import SCHEMA as SAMPLE_SCHEMA
+from posebench.benchmark.page_samples import read_sample
 from posebench.benchmark.parts import SCHEMA as PARTS_SCHEMA
 from posebench.benchmark.parts import parts_problems
 from posebench.benchmark.record import SCHEMA, record_path
@@ -25,6 +29,12 @@ from posebench.benchmark.schema import Problem, read_json, schema_problems
 from posebench.errors import InputError
 from posebench.victims import VICTIMS, load_victim, read_weights
 from posebench.victims.weights import shipped_path
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    SAMPLE_SCHEMA: read_sample,
+    BASELINE_SCHEMA: read_baseline,
+}
+"""Files without a published schema, which their readers check."""
 
 
 def json_files(paths: Iterable[Path]) -> list[Path]:
@@ -54,6 +64,13 @@ def file_problems(path: Path) -> list[Problem]:
         content = read_json(path)
     except InputError as error:
         return [Problem("file", str(error).removeprefix(f"{path}: "))]
+    kind = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(kind, str) and kind in READERS:
+        try:
+            READERS[kind](path)
+        except InputError as error:
+            return [Problem("file", str(error).removeprefix(f"{path}: "))]
+        return []
     found = schema_problems(content)
     if not found and content["schema"] == PARTS_SCHEMA:
         return parts_problems(content)

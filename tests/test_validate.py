@@ -190,6 +190,8 @@ def test_text_that_is_edited_is_named(
         (b"[" * 100_000, "nested too deeply"),
         (b'{"schema": ["posebench/record/1"]}', "a list of 1 is unknown"),
         (b"{}", "is missing; known are"),
+        (b'{"schema": "posebench-samples/1"}', "not a sample that 'posebench samples' wrote"),
+        (b'{"schema": "posebench/baseline/1"}', "field 'cells' is missing"),
     ],
 )
 def test_files_that_are_no_json_of_ours_give_one_line(
