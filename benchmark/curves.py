@@ -62,29 +62,36 @@ def curve_area(records: list[Record]) -> float | None:
 
 
 def draw_curves(sweeps: dict[str, list[Record]], path: Path) -> None:
-    """Label -> records of growing eps, into one PNG or PDF: PMD over eps, success over tau."""
+    """Label -> records of growing eps, into one PNG or PDF: PMD over eps, success over tau.
+
+    A victim's trainings share its colour; cleanly trained ones are dashed.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for number, (label, records) in enumerate(sweeps.items()):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    victims = sorted({records[0]["cell"]["victim"] for records in sweeps.values()})
+    for label, records in sweeps.items():
         eps = [record["cell"]["eps"] for record in records]
+        number = victims.index(records[0]["cell"]["victim"])
         colour, mark = OKABE_ITO[number % len(OKABE_ITO)], MARKS[number % len(MARKS)]
+        line = "--" if records[0]["cell"]["training"] == "clean" else "-"
         means = np.array([record["metrics"]["pmd"]["mean"] for record in records], float) * 1e4
         ends = np.array([record["metrics"]["pmd"]["ci95"] for record in records], float) * 1e4
         noise = np.array([r["metrics"]["noise_pmd"]["mean"] for r in records], float) * 1e4
-        left.plot(eps, means, color=colour, marker=mark, markersize=4, label=label)
+        left.plot(eps, means, line, color=colour, marker=mark, markersize=4, label=label)
         left.fill_between(eps, ends[:, 0], ends[:, 1], color=colour, alpha=0.2)
-        left.plot(eps, noise, color=colour, linestyle=":")
+        left.plot(eps, noise, ":", color=colour, linewidth=1)
         clean = np.array(records[-1]["metrics"]["clean_pmd"]["per_sample"], float)
         attacked = np.array(records[-1]["metrics"]["pmd"]["per_sample"], float)
         taus = np.geomspace(1e-4, 1, 121)
         shares = [_success(clean, attacked, tau) for tau in taus]
-        right.plot(taus * 1e4, shares, color=colour, label=label)
+        right.plot(taus * 1e4, shares, line, color=colour)
     left.set(xlabel="eps, m", ylabel="PMD x1e-4", yscale="log")
-    left.legend(title="attacked (dotted: noise)", fontsize=8)
+    title = "attacked (dotted: random noise of that size)"
+    figure.legend(title=title, fontsize=8, loc="outside lower center", ncols=min(4, len(sweeps)))
     right.set(xlabel="threshold tau on PMD, x1e-4", ylabel="attack success", xscale="log")
     right.axvline(TAU * 1e4, color="grey", linewidth=0.8, linestyle="--")
     largest = max(record["cell"]["eps"] for records in sweeps.values() for record in records)

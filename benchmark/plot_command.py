@@ -50,7 +50,7 @@ def bars(
 )
 def curves(
     out: Out,
-    records: Records = Path("runs"),
+    records: Records = Path("leaderboards/records"),
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
     attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
     victim: Annotated[
