@@ -37,7 +37,7 @@ Examples:
 """
 
 DEFAULT_VICTIM = "posemae"
-"""The adversarially trained network that does best where surfaces stay smooth; docs/meshes.md."""
+"""The network that does best on scans where surfaces stay smooth; docs/meshes.md."""
 
 Pose = Annotated[
     Path,
@@ -48,7 +48,10 @@ Victim = Annotated[str, typer.Option(help="Network; see 'posebench list'.")]
 Weights = Annotated[Path | None, typer.Option(help="Weights file instead of shipped weights.")]
 Training = Annotated[
     bool | None,
-    typer.Option("--adversarial/--clean", help="Which shipped weights; default adversarial."),
+    typer.Option(
+        "--adversarial/--clean",
+        help="Which shipped weights; default those trained for scans, on points of surfaces.",
+    ),
 ]
 Size = Annotated[
     str | None, typer.Option(help="Of shipped weights: compact (default), paper, tiny.")
@@ -283,20 +286,27 @@ def attack_for(name: str, eps: float, norm: str, unit: str, iterations: int | No
 def load(
     victim: str, weights: Path | None, adversarial: bool | None, size: str | None
 ) -> tuple[PoseTransferNetwork, str]:
-    """The network and its label."""
+    """The network and its label; unless others are asked for, weights for scans if there are any."""
     from posebench.benchmark.runs import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
     from posebench.victims import SIZES, load_victim
+    from posebench.victims.weights import shipped_path
 
     if weights is not None and (adversarial is not None or size is not None):
         raise InputError("--adversarial, --clean and --size choose shipped weights, not --weights")
     if size is not None and size not in SIZES:
         raise unknown("size", size, SIZES)
+    size = size or "compact"
+    if weights is None and adversarial is None:
+        scans = shipped_path(victim, size, adversarial=True, surface=True)
+        weights = scans if scans.is_file() else None
     network, path = load_victim(
-        victim, size=size or "compact", weights=weights, adversarial=adversarial is not False
+        victim, size=size, weights=weights, adversarial=adversarial is not False
     )
-    return network, f"{network.spec.title}, {with_source(network, path)[1].training} training"
+    source = with_source(network, path)[1]
+    points = " on surface points" if (source.recipe or {}).get("surface") else ""
+    return network, f"{network.spec.title}, {source.training} training{points}"
 
 
 def check_results(

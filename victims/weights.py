@@ -17,9 +17,15 @@ from posebench.victims.zoo import VICTIMS
 HEADER = "posebench"
 
 
-def shipped_path(victim: str, size: str, *, adversarial: bool = False) -> Path:
-    """Where the weights of a victim would be shipped; the file need not exist."""
-    name = f"{victim}-{size}{'-adversarial' if adversarial else ''}.safetensors"
+def shipped_path(
+    victim: str, size: str, *, adversarial: bool = False, surface: bool = False
+) -> Path:
+    """Where the weights of a victim would be shipped; the file need not exist.
+
+    ``surface``: trained on points of surfaces, see ``Recipe.surface``.
+    """
+    name = f"{victim}-{size}{'-adversarial' if adversarial else ''}"
+    name += f"{'-surface' if surface else ''}.safetensors"
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
 
