@@ -286,7 +286,7 @@ def attack_for(name: str, eps: float, norm: str, unit: str, iterations: int | No
 def load(
     victim: str, weights: Path | None, adversarial: bool | None, size: str | None
 ) -> tuple[PoseTransferNetwork, str]:
-    """The network and its label; unless others are asked for, weights for scans if there are any."""
+    """The network and its label; weights made for scans unless others are asked for."""
     from posebench.benchmark.runs import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
