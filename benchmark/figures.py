@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from posebench.benchmark.body import TEST_IDENTITIES, load_body
 from posebench.benchmark.curves import OKABE_ITO
-from posebench.benchmark.paper import TABLE_1, shipped_fingerprints
+from posebench.benchmark.paper import TABLE_1, shipped_fingerprints, victim_label
 from posebench.benchmark.pictures import Panel, draw_rows, window_of
 from posebench.benchmark.record import Record, read_records
-from posebench.benchmark.report import victim_label
 from posebench.errors import InputError
 from posebench.files import write_atomically
 

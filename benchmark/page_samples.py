@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from posebench.attacks import FGM, PGD, attack_name, run_attack
 from posebench.benchmark.anny import PoseTransferTask, load_task, renumber
-from posebench.benchmark.harness import VictimSource
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.metrics import perturbation_norms, pmd
 from posebench.benchmark.record import environment
 from posebench.benchmark.runs import find_networks

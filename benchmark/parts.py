@@ -23,7 +23,7 @@ from torch import Tensor
 from posebench.attacks import attack_name, run_attack
 from posebench.benchmark.anny import PoseTransferTask, load_task
 from posebench.benchmark.body import load_body
-from posebench.benchmark.harness import VictimSource
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.metrics import bootstrap_interval
 from posebench.benchmark.paper import TABLE_1
 from posebench.benchmark.record import Record, environment

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.benchmark.anny import load_task
+from posebench.benchmark.cells import VictimSource
 from posebench.benchmark.consistency import rate_intervals, summary_of
-from posebench.benchmark.harness import VictimSource, evaluate
+from posebench.benchmark.harness import evaluate
 from posebench.benchmark.metrics import attack_metrics
 from posebench.benchmark.rebuild import rebuild_attack, rebuild_defense
 from posebench.benchmark.record import Record, check_record

@@ -375,8 +375,11 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
         curves.append(json.loads(header(out)["checkpoint"])["curve"])
     assert [step for step, _ in curves[0]] == [1, 2, 3, 4, 5, 6]
     one, two = ([loss for _, loss in curve] for curve in curves)
-    assert one == pytest.approx(two, rel=1e-4)
-    assert one[0] == pytest.approx(two[0], rel=1e-6)
+    # Rounding grows from step to step, on some CPUs to 6e-4 in the attacked ones. Gradients that
+    # are not averaged show in the second (1e-4) and in the fourth (4e-4).
+    assert one[:2] == pytest.approx(two[:2], rel=1e-5)
+    assert one[:4] == pytest.approx(two[:4], rel=1e-4)
+    assert one == pytest.approx(two, rel=2e-3)
 
 
 def test_a_disk_that_fills_up_is_one_line_and_leaves_the_last_checkpoint(
