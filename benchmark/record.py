@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 import subprocess
 from functools import lru_cache
 from importlib.metadata import version
@@ -139,7 +140,7 @@ def environment(device: str) -> dict[str, Any]:
 
     head, dirty = commit()
     kind = torch.device(device)
-    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else processor()
     return {
         "commit": head,
         "dirty": dirty,
@@ -152,6 +153,20 @@ def environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "dtype": "float32",
     }
+
+
+@lru_cache
+def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's model where Linux tells it, else its architecture.
+
+    Iterative attacks magnify rounding, so that their values differ between models.
+    """
+    try:
+        found = re.search(r"^model name\s*:\s*(\S.*?)\s*$", info.read_text("utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        found = None
+    machine = platform.machine() or "unknown"
+    return f"{machine}, {found[1]}" if found else machine
 
 
 def _git(root: Path, *words: str) -> str:

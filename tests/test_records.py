@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from posebench.benchmark.record import (
     check_record,
+    processor,
     read_records,
     record_path,
     record_text,
@@ -53,3 +55,11 @@ def test_folder_with_a_bad_file_names_it(text: str, folder: Path) -> None:
     (folder / "bad.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"bad\.json"):
         read_records(folder)
+
+
+def test_the_processor_is_named_where_linux_tells_it(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: Fast CPU @ 3 GHz \nmodel name\t: other\n")
+    machine = platform.machine()
+    assert processor(info) == f"{machine}, Fast CPU @ 3 GHz"
+    assert processor(tmp_path / "none") == machine
