@@ -27,7 +27,6 @@ from posebench.benchmark.paper import (
     TABLE_1,
     find,
     interval,
-    shipped_fingerprints,
     shipped_plain,
 )
 from posebench.benchmark.record import Record
@@ -150,7 +149,7 @@ def table_surface(records: list[Record]) -> list[str]:
     columns = ["victim", "training", "points", *(task.removeprefix("anny/") for task in tasks)]
     columns += ["FGM 0.08", "PGD-20 0.08"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    spread = [record for record in records if on_surfaces(record)]
+    spread = [record for record in records if shipped_plain(record, surface=True)]
     usual = [record for record in records if shipped_plain(record)]
     for victim in sorted({record["cell"]["victim"] for record in spread}):
         for training, points, found in (
@@ -164,14 +163,6 @@ def table_surface(records: list[Record]) -> list[str]:
             shown = [interval(cell["metrics"]["pmd"]) if cell else "-" for cell in cells]
             lines.append(f"| {' | '.join([victim, training, points, *shown])} |")
     return lines
-
-
-def on_surfaces(record: Record) -> bool:
-    """Of shipped weights trained on points of surfaces, evaluated as the usual ones are."""
-    cell = record["cell"]
-    plain = cell["defense"] is None and cell["seed"] == 0 and cell["access"] == "oblivious"
-    shipped = cell["weights_sha256"] in shipped_fingerprints()
-    return bool(plain and shipped and (cell["recipe"] or {}).get("surface"))
 
 
 def corruption_tables(records: list[Record]) -> dict[str, list[str]]:

@@ -53,14 +53,14 @@ def interval(summary: dict[str, Any]) -> str:
     return f"{summary['mean'] * 1e4:.1f} [{low * 1e4:.1f}, {high * 1e4:.1f}]"
 
 
-def shipped_plain(record: Record, seed: int = 0) -> bool:
+def shipped_plain(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
     """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
-    return shipped_bare(record, seed) and record["cell"]["access"] == "oblivious"
+    return shipped_bare(record, seed, surface=surface) and record["cell"]["access"] == "oblivious"
 
 
-def shipped_bare(record: Record, seed: int = 0) -> bool:
-    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; not of
-    those trained on points of surfaces, which have a table of their own."""
+def shipped_bare(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
+    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; those
+    trained on points of surfaces, which have a table of their own, or all others."""
     cell = record["cell"]
     recipe = cell["recipe"] or {}
     return (
@@ -69,7 +69,7 @@ def shipped_bare(record: Record, seed: int = 0) -> bool:
         and cell["defense"] is None
         and cell["seed"] == 0
         and recipe.get("seed") == seed
-        and not recipe.get("surface")
+        and bool(recipe.get("surface")) == surface
     )
 
 

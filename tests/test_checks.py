@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from posebench.attacks import EOT, FGM
 from posebench.benchmark.check_subject import Subject
+from posebench.benchmark.check_table import checks_table
 from posebench.benchmark.checks import (
     BROKEN,
     CHECKS,
@@ -168,13 +169,17 @@ def test_findings_are_written_read_and_shown_beside_their_weights(tmp_path: Path
     flags = read_checks(tmp_path)
     key = ("0" * 64, None)
     assert flags == {key: ["seen-in-training"]}
+    shown = {"victim": "npt", "training": "clean", "defense": None, "eps": 0.1, "samples": 4}
+    write_check(tmp_path / "one.json", cell | shown, findings, {"commit": "x"})
+    (row,) = checks_table(tmp_path)[2:]
+    assert row == "| npt | clean | none | 0.1 | 4 | seen-in-training | - | - | - |"
     mine, other = made(weights_sha256="0" * 64), made(weights_sha256="1" * 64)
     clean = {**mine, "cell": {**mine["cell"], "attack": None}}
     flags[key].append("batch-dependent")
-    shown = with_check_flags([mine, other, clean], flags)
-    assert shown[0]["flags"] == [*mine["flags"], "seen-in-training", "batch-dependent"]
-    assert shown[1] == other
-    assert shown[2]["flags"] == [*mine["flags"], "batch-dependent"], "nothing about attacks"
+    flagged = with_check_flags([mine, other, clean], flags)
+    assert flagged[0]["flags"] == [*mine["flags"], "seen-in-training", "batch-dependent"]
+    assert flagged[1] == other
+    assert flagged[2]["flags"] == [*mine["flags"], "batch-dependent"], "nothing about attacks"
     (tmp_path / "one.json").write_text(json.dumps({"schema": "other"}))
     with pytest.raises(InputError, match=r"one\.json"):
         read_checks(tmp_path)
