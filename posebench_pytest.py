@@ -38,9 +38,9 @@ def posebench_gate(request: pytest.FixtureRequest) -> Callable[..., None]:
         seed_offset: int = 0,
         device: str = "cpu",
     ) -> None:
-        from posebench.benchmark.gate import read_gate
-        from posebench.benchmark.regress import check_gate, update_baseline
-        from posebench.benchmark.regress_table import plain_text
+        from posebench.benchmark.gate.compare import check_gate, update_baseline
+        from posebench.benchmark.gate.config import read_gate
+        from posebench.benchmark.gate.show import plain_text
         from posebench.errors import InputError
 
         root = request.config.rootpath

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from posebench.benchmark.body import load_body
-from posebench.benchmark.cli import main
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.data.body import load_body
 
 SECONDS = 20
 """Longest that a refusal may take; most take milliseconds."""

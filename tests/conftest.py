@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.benchmark import training
-from posebench.benchmark.anny import training_meshes
-from posebench.benchmark.body import Body
-from posebench.benchmark.record import write_record
+from posebench.benchmark.data.anny import training_meshes
+from posebench.benchmark.data.body import Body
+from posebench.benchmark.records.store import write_record
+from posebench.benchmark.training import loop as training
 from tests.made_records import made
 
 

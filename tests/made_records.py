@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from posebench.attacks import FGM, make_attack
-from posebench.benchmark.harness import aggregate, flags_of
-from posebench.benchmark.record import CELL_KEYS, Record, make_record
+from posebench.benchmark.evaluation.harness import aggregate, flags_of
+from posebench.benchmark.records.store import CELL_KEYS, Record, make_record
 from posebench.interfaces import Budget
 
 WHERE = {

@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
-from posebench.benchmark.cli import main
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.record import read_records
-from posebench.benchmark.report import csv_text
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.records.store import read_records
+from posebench.benchmark.reports.build import csv_text
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import write_weights
 
 GRID = """

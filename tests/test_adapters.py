@@ -26,8 +26,8 @@ from posebench.attacks.adapters import (
     as_classifier,
 )
 from posebench.attacks.minimum import minimum_eps
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.metrics import perturbation_norms
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget, Victim

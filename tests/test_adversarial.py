@@ -18,21 +18,22 @@ from rich.progress import Progress as Silent
 from torch import Tensor
 
 from posebench.attacks import FGM
-from posebench.benchmark import card, train_run
-from posebench.benchmark.adversarial import Adversarial, attack_rows
-from posebench.benchmark.anny import TASKS, training_meshes
-from posebench.benchmark.body import load_body
-from posebench.benchmark.card import overfitted
-from posebench.benchmark.checkpoint import NAME
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.metrics import perturbation_norms
-from posebench.benchmark.pairs import pairs_to_watch
-from posebench.benchmark.recipe import (
+from posebench.benchmark.data.anny import TASKS, training_meshes
+from posebench.benchmark.data.body import load_body
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.training import card
+from posebench.benchmark.training import run as train_run
+from posebench.benchmark.training.adversarial import Adversarial, attack_rows
+from posebench.benchmark.training.card import overfitted
+from posebench.benchmark.training.checkpoint import NAME
+from posebench.benchmark.training.loop import initial_network, train
+from posebench.benchmark.training.pairs import pairs_to_watch
+from posebench.benchmark.training.recipe import (
     Recipe,
 )
-from posebench.benchmark.time_budget import planned, seconds_of
-from posebench.benchmark.train_run import TrainOptions, train_one
-from posebench.benchmark.training import initial_network, train
+from posebench.benchmark.training.run import TrainOptions, train_one
+from posebench.benchmark.training.time_budget import planned, seconds_of
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
@@ -285,7 +286,8 @@ SMALL_CARDS = """
 import sys
 import torch
 torch.set_num_threads(1)
-from posebench.benchmark import card, cli
+from posebench.benchmark.training import card
+from posebench.benchmark.cli import app as cli
 card.CARD_SAMPLES = card.CARD_ATTACK_SAMPLES = 2
 cli.main()
 """
@@ -354,9 +356,9 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(
         "import sys\nimport torch\ntorch.set_num_threads(1)\nfrom pathlib import Path\n"
-        "from posebench.benchmark.adversarial import Adversarial\n"
-        "from posebench.benchmark.distributed import process_group\n"
-        "from posebench.benchmark.training import train\n"
+        "from posebench.benchmark.training.adversarial import Adversarial\n"
+        "from posebench.benchmark.training.distributed import process_group\n"
+        "from posebench.benchmark.training.loop import train\n"
         "from tests.tiny_training import tiny\n"
         "recipe = tiny('npt', bf16=False, batch=4, adversarial=Adversarial(after=0.5))\n"
         "with process_group('cpu'):\n"

@@ -27,7 +27,7 @@ from posebench.attacks import (
     run_attack,
     steepest,
 )
-from posebench.benchmark.metrics import perturbation_norms, pmd
+from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Batch, Budget, DistanceNorm, Unit

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from posebench.benchmark import body as body_module
-from posebench.benchmark.body import (
+from posebench.benchmark.data import body as body_module
+from posebench.benchmark.data.body import (
     LODS,
     POSE_SETS,
     TEST_IDENTITIES,
@@ -25,12 +25,12 @@ from posebench.benchmark.body import (
     pose_body,
     rotations,
 )
-from posebench.benchmark.poses import LEFT, RIGHT, npt_poses, wide_poses
+from posebench.benchmark.data.poses import LEFT, RIGHT, npt_poses, wide_poses
 from posebench.errors import InputError
 
 EVERYBODY = torch.arange(30)
 BODY = load_body(800)
-BONES = [str(b) for b in np.load(str(files("posebench.benchmark") / "body.npz"))["bones"]]
+BONES = [str(b) for b in np.load(str(files("posebench.benchmark.data") / "body.npz"))["bones"]]
 
 
 def draw(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ def test_constants_describe_the_file() -> None:
     }
     assert BODY.parents[0] == -1
     assert all(0 <= p < k for k, p in enumerate(BODY.parents) if k)
-    raw = files("posebench.benchmark").joinpath("body.npz").read_bytes()
+    raw = files("posebench.benchmark.data").joinpath("body.npz").read_bytes()
     assert hashlib.sha256(raw).hexdigest() == body_fingerprint()
 
 

@@ -13,9 +13,9 @@ from torch import Generator
 from typer.testing import CliRunner
 
 from posebench.attacks import EOT, FGM
-from posebench.benchmark.check_subject import Subject
-from posebench.benchmark.check_table import checks_table
-from posebench.benchmark.checks import (
+from posebench.benchmark.checks.findings import checks_table
+from posebench.benchmark.checks.subject import Subject
+from posebench.benchmark.checks.suite import (
     BROKEN,
     CHECKS,
     plain,
@@ -25,8 +25,8 @@ from posebench.benchmark.checks import (
     self_test,
     write_check,
 )
-from posebench.benchmark.cli import app
-from posebench.benchmark.report import with_check_flags
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.reports.build import with_check_flags
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError

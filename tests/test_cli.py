@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 import posebench
-from posebench.benchmark.cli import main
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.record import KEYS, check_record
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.records.store import KEYS, check_record
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import out_of_memory
 from posebench.victims import load_victim, write_weights
 from tests.parity_rule import reference, released_state
@@ -616,7 +616,7 @@ def test_any_options_end_in_a_record_or_in_one_line(
 
 def process(*line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "posebench.benchmark.cli", *line],
+        [sys.executable, "-m", "posebench.benchmark.cli.app", *line],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import FGM, PGD
-from posebench.benchmark.anny import load_task, parse_task
-from posebench.benchmark.corruptions import (
+from posebench.benchmark.data.anny import load_task, parse_task
+from posebench.benchmark.data.corruptions import (
     CORRUPTIONS,
     add_global,
     add_local,
@@ -24,10 +24,10 @@ from posebench.benchmark.corruptions import (
     rotate,
     scale,
 )
-from posebench.benchmark.distortion import KINDS, parse_distortion
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.pictures import draw_rows, sample_panels
-from posebench.benchmark.training import Recipe, initial_network
+from posebench.benchmark.data.distortion import KINDS, parse_distortion
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.reports.pictures import draw_rows, sample_panels
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from posebench.attacks import FGM, IFGM
-from posebench.benchmark.curves import curve_area, draw_curves, eps_values
-from posebench.benchmark.harness import evaluate, evaluate_sweep
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_sweep
+from posebench.benchmark.reports.curves import curve_area, draw_curves, eps_values
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import load_victim

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posebench.benchmark.cli import main
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import write_weights
 from tests.forged_data import body, obj_text, smpl_arrays, smpl_pickle, write_dfaust, write_meshes
 

@@ -13,10 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.dataset_pairs import load_dataset_task, split_pairs
-from posebench.benchmark.dataset_task import DatasetTask
-from posebench.benchmark.datasets import (
+from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.dataset_pairs import load_dataset_task, split_pairs
+from posebench.benchmark.data.datasets import (
     DATASET_TASKS,
     LAYOUTS,
     SMG_3D,
@@ -25,9 +24,10 @@ from posebench.benchmark.datasets import (
     find_meshes,
     read_list,
 )
-from posebench.benchmark.dfaust import find_dfaust
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.pair_task import PairTask
+from posebench.benchmark.data.dfaust import find_dfaust
+from posebench.benchmark.data.folder_task import DatasetTask
+from posebench.benchmark.data.task import PairTask
+from posebench.benchmark.evaluation.harness import evaluate
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred

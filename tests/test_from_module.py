@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import posebench
 from posebench.attacks import FGM
-from posebench.benchmark.harness import evaluate
+from posebench.benchmark.evaluation.harness import evaluate
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.gate import read_gate
-from posebench.benchmark.regress import update_baseline
+from posebench.benchmark.gate.compare import update_baseline
+from posebench.benchmark.gate.config import read_gate
 from tests.gates import write_gate
 
 yaml = pytest.importorskip("yaml")
@@ -109,7 +109,7 @@ def test_the_actions_steps_install_and_gate(tmp_path: Path) -> None:
     log = tmp_path / "pip.log"
     (tools / "python").write_text(f'#!/bin/bash\nprintf "%s\\n" "$*" >> {log}\n')
     (tools / "posebench").write_text(
-        f'#!/bin/bash\nexec {sys.executable} -m posebench.benchmark.cli "$@"\n'
+        f'#!/bin/bash\nexec {sys.executable} -m posebench.benchmark.cli.app "$@"\n'
     )
     for tool in tools.iterdir():
         tool.chmod(0o755)

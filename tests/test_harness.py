@@ -12,10 +12,10 @@ import torch
 from torch import Generator
 
 from posebench.attacks import FGM, run_attack
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.metrics import pmd
-from posebench.benchmark.training import Recipe, initial_network
+from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.metrics import pmd
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError

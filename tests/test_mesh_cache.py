@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posebench.benchmark import mesh_cache
-from posebench.benchmark.mesh_cache import cache_folder, open_meshes
-from posebench.benchmark.mesh_reader import read_mesh
+from posebench.benchmark.data import mesh_cache
+from posebench.benchmark.data.mesh_cache import cache_folder, open_meshes
+from posebench.benchmark.data.mesh_reader import read_mesh
 from posebench.errors import InputError
 from tests.forged_data import FACES, body, obj_text, ply_bytes, write_meshes
 

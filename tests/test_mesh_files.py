@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from posebench.benchmark import mesh_data
-from posebench.benchmark.mesh_files import (
+from posebench.benchmark.meshes import types as mesh_data
+from posebench.benchmark.meshes.files import (
     READERS,
     UPS,
     WRITTEN,
@@ -27,7 +27,7 @@ from posebench.benchmark.mesh_files import (
     write_displaced,
     write_mesh,
 )
-from posebench.benchmark.point_files import lzf_decompressed
+from posebench.benchmark.meshes.points import lzf_decompressed
 from posebench.errors import InputError
 from tests.bad_meshes import FACES, POINTS, glb, gltf, obj_text, pcd, ply_binary, ply_text
 
@@ -414,8 +414,8 @@ def test_more_points_than_the_limit(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reader knows the limits; lowered here, so that no large file is needed."""
-    for module in ("mesh_data", "obj", "ply_header", "point_files", "trimesh_files"):
-        monkeypatch.setattr(f"posebench.benchmark.{module}.MAX_POINTS", 500, raising=False)
+    for module in ("types", "obj", "ply_header", "points", "trimesh_io"):
+        monkeypatch.setattr(f"posebench.benchmark.meshes.{module}.MAX_POINTS", 500, raising=False)
     path = tmp_path / f"a{ending}"
     if ending == ".pcd":
         write(path, pcd(POINTS))
@@ -427,8 +427,8 @@ def test_more_points_than_the_limit(
 
 
 def test_more_triangles_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("mesh_data", "ply"):
-        monkeypatch.setattr(f"posebench.benchmark.{module}.MAX_FACES", 1000)
+    for module in ("types", "ply"):
+        monkeypatch.setattr(f"posebench.benchmark.meshes.{module}.MAX_FACES", 1000)
     for name, content in {
         "a.obj": obj_text(POINTS, FACES),
         "a.ply": ply_text(POINTS, FACES),

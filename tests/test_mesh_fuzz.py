@@ -16,8 +16,8 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posebench.benchmark.mesh_data import MeshData
-from posebench.benchmark.mesh_files import parsed
+from posebench.benchmark.meshes.files import parsed
+from posebench.benchmark.meshes.types import MeshData
 from posebench.errors import InputError
 from tests.bad_meshes import BAD, FACES, POINTS, npz, obj_text, off_text, pcd, ply_binary, ply_text
 

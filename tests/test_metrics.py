@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.benchmark.metrics import (
+from posebench.benchmark.evaluation.metrics import (
     KAPPAS,
     METRICS,
     RELATIVE_FLOOR,

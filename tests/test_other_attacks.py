@@ -27,10 +27,10 @@ from posebench.attacks import (
     run_attack,
 )
 from posebench.attacks.universal import interpolated
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.cli import app
-from posebench.benchmark.harness import evaluate, evaluate_sweep
-from posebench.benchmark.metrics import perturbation_norms
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_sweep
+from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
@@ -321,7 +321,14 @@ def test_a_package_installed_by_pip_brings_attacks_and_defences(tmp_path: Path) 
     subprocess.run([*pip, *quiet, "--target", str(site), str(source)], check=True, cwd=tmp_path)
     words = "run --victim npt-mp --attack drift --defense nothing --samples 1 --json"
     done = subprocess.run(
-        [sys.executable, "-m", "posebench.benchmark.cli", *words.split(), "--out", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "posebench.benchmark.cli.app",
+            *words.split(),
+            "--out",
+            str(tmp_path),
+        ],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),

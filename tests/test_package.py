@@ -14,7 +14,7 @@ import pytest
 
 from posebench import registry
 from posebench.attacks import ATTACKS
-from posebench.benchmark.anny import TASKS
+from posebench.benchmark.data.anny import TASKS
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.registry import Registry
@@ -23,9 +23,9 @@ from posebench.victims import NPT, VICTIMS
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("attacks", "benchmark", "defenses", "victims")
 MODULES = {f"posebench.{path.stem}": path for path in sorted((ROOT / "posebench").glob("*.py"))} | {
-    f"posebench.{layer}.{path.stem}": path
+    ".".join(("posebench", *path.relative_to(ROOT).with_suffix("").parts)): path
     for layer in LAYERS
-    for path in sorted((ROOT / layer).glob("*.py"))
+    for path in sorted((ROOT / layer).rglob("*.py"))
 }
 ALLOWED = {
     "core": {"core"},
@@ -127,13 +127,20 @@ OPTIONAL = ("jaxtyping", "beartype", "scipy", "pandas", "trimesh", "matplotlib",
 def test_training_and_evaluation_need_little(tmp_path: Path) -> None:
     """A machine that trains has torch, numpy and safetensors, and may have nothing else."""
     blocked = (*OPTIONAL, "rich", "typer")
-    modules = ("training", "train_run", "runs", "harness", "checkpoint", "report")
+    modules = (
+        "training.loop",
+        "training.run",
+        "training.checkpoint",
+        "runs.run",
+        "evaluation.harness",
+        "reports.build",
+    )
     code = f"BLOCKED = {blocked}{BLOCKER}" + "".join(
         f"import posebench.benchmark.{name}\n" for name in modules
     )
     code += """
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.training import Recipe, initial_network
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.training.loop import Recipe, initial_network
 network = initial_network(Recipe("npt", size="tiny")).eval()
 record = evaluate(network, samples=1, vertices=800)
 print(record["cell"]["victim"], len(record["metrics"]["pmd"]["per_sample"]))
@@ -149,7 +156,7 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
     code = f"BLOCKED = {OPTIONAL}{BLOCKER}"
     code += f"""
 sys.argv = ["posebench", "report", "--records", {str(ROOT / "leaderboards" / "records")!r}]
-from posebench.benchmark.cli import main
+from posebench.benchmark.cli.app import main
 sys.stderr = sys.stdout
 try:
     main()
@@ -167,7 +174,7 @@ def test_help_needs_no_optional_package(tmp_path: Path) -> None:
     code = f"BLOCKED = {OPTIONAL}{BLOCKER}"
     code += """
 sys.argv = ["posebench", "--help"]
-from posebench.benchmark.cli import main
+from posebench.benchmark.cli.app import main
 try:
     main()
 except SystemExit as stop:

@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from posebench.attacks import FGM, PGD
-from posebench.benchmark import page, paper
-from posebench.benchmark.cli import main
-from posebench.benchmark.metrics import attack_metrics
-from posebench.benchmark.page import answer, explained, page_data, page_text, ranking
-from posebench.benchmark.page_curves import TAUS, curves, success, transfer_matrices
-from posebench.benchmark.page_samples import packed, read_samples, unpacked
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.record import Record, read_records
-from posebench.benchmark.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
-from posebench.benchmark.report import headline
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.audit.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.evaluation.metrics import attack_metrics
+from posebench.benchmark.records.store import Record, read_records
+from posebench.benchmark.reports import page, paper
+from posebench.benchmark.reports.build import headline
+from posebench.benchmark.reports.page import answer, explained, page_data, page_text, ranking
+from posebench.benchmark.reports.page_curves import TAUS, curves, success, transfer_matrices
+from posebench.benchmark.reports.page_samples import packed, read_samples, unpacked
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import write_weights

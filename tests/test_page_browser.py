@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.record import write_record
-from posebench.benchmark.report import write_tables
+from posebench.benchmark.records.store import write_record
+from posebench.benchmark.reports.build import write_tables
 from tests.made_records import made
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

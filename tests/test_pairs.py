@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.benchmark.pairs import spread_evenly, training_pairs
-from posebench.benchmark.recipe import Recipe
+from posebench.benchmark.training.pairs import spread_evenly, training_pairs
+from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 from posebench.rng import generator_for
 

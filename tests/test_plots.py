@@ -12,20 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 from posebench.attacks import FGM
-from posebench.benchmark import figures
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.body import LODS, load_body
-from posebench.benchmark.cli import app
-from posebench.benchmark.figures import (
-    bar_heights,
-    bars_of,
-    draw_bars,
-    draw_heat,
-    heat_panels,
-    sweeps_of_records,
-)
-from posebench.benchmark.harness import VictimSource
-from posebench.benchmark.parts import (
+from posebench.benchmark.audit.validate import file_problems
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.body import LODS, load_body
+from posebench.benchmark.evaluation.harness import VictimSource
+from posebench.benchmark.evaluation.parts import (
     PARTS,
     displacements,
     in_body_order,
@@ -36,9 +28,17 @@ from posebench.benchmark.parts import (
     read_parts,
     write_parts,
 )
-from posebench.benchmark.record import Record, write_record
-from posebench.benchmark.training import Recipe, initial_network
-from posebench.benchmark.validate import file_problems
+from posebench.benchmark.records.store import Record, write_record
+from posebench.benchmark.reports import figures
+from posebench.benchmark.reports.figures import (
+    bar_heights,
+    bars_of,
+    draw_bars,
+    draw_heat,
+    heat_panels,
+    sweeps_of_records,
+)
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from tests.made_records import made

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
-from posebench.benchmark.cells import EOT_DRAWS
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.measure import EVALUATION_DRAWS
-from posebench.benchmark.training import Recipe, initial_network
+from posebench.benchmark.evaluation.cells import EOT_DRAWS
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES, GaussianSmoothing, KNNMean, RandomDrop
 from posebench.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from posebench.benchmark.recipe import (
+from posebench.benchmark.training.recipe import (
     DEFAULT_RECIPES,
     adversarial_part,
     read_recipes,
@@ -35,7 +35,8 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
-    assert {f.stem for f in files("posebench.benchmark").joinpath("recipes").iterdir()} == {
+    folder = files("posebench.benchmark.training").joinpath("recipes")
+    assert {f.stem for f in folder.iterdir()} == {
         "table2", "table5", "options", "longer", "surface",
     }  # fmt: skip
 

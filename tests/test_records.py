@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.record import (
+from posebench.benchmark.records.store import (
     check_record,
     processor,
     read_records,

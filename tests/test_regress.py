@@ -15,7 +15,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from posebench.attacks import make_attack
-from posebench.benchmark.baseline import (
+from posebench.benchmark.checks.suite import plain
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.data.datasets import SMG_3D
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.gate.baseline import (
     Measurement,
     baseline_text,
     measure_cell,
@@ -23,15 +27,11 @@ from posebench.benchmark.baseline import (
     read_baseline,
     write_baseline,
 )
-from posebench.benchmark.change import change_between, holm
-from posebench.benchmark.checks import plain
-from posebench.benchmark.cli import app
-from posebench.benchmark.datasets import SMG_3D
-from posebench.benchmark.gate import Gate, GateCell, read_gate
-from posebench.benchmark.gate_victim import parameters_sha256, victim_from
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.regress import Finding, compare
-from posebench.benchmark.regress_table import conclusion, markdown, plain_text
+from posebench.benchmark.gate.compare import Finding, compare
+from posebench.benchmark.gate.config import Gate, GateCell, read_gate
+from posebench.benchmark.gate.show import conclusion, markdown, plain_text
+from posebench.benchmark.gate.victims import parameters_sha256, victim_from
+from posebench.benchmark.stats.paired import change_between, holm
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.module_victim import from_module

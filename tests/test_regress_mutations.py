@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from posebench.attacks import apgd, fgm, iterative
-from posebench.benchmark import mutations, regress
-from posebench.benchmark.gate import Gate, read_gate
-from posebench.benchmark.gate_victim import load_gate_victim, network_of
-from posebench.benchmark.mutations import MUTATIONS, flipped_gradient, mutated
-from posebench.benchmark.regress import Finding, check_gate, update_baseline
+from posebench.benchmark.gate import compare as regress
+from posebench.benchmark.gate import faults as mutations
+from posebench.benchmark.gate.compare import Finding, check_gate, update_baseline
+from posebench.benchmark.gate.config import Gate, read_gate
+from posebench.benchmark.gate.faults import MUTATIONS, flipped_gradient, mutated
+from posebench.benchmark.gate.victims import load_gate_victim, network_of
 from posebench.interfaces import Victim
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,17 +14,12 @@ from typing import Any
 import pytest
 
 from posebench.attacks import PGD
-from posebench.benchmark import corruption_table, paper
-from posebench.benchmark.corruption_table import (
-    corruption_errors,
-    corruption_tables,
-    ratio_interval,
-)
-from posebench.benchmark.corruptions import CORRUPTIONS
-from posebench.benchmark.cost import Cost, costs_markdown, write_costs
-from posebench.benchmark.paper import TABLES, paper_tables
-from posebench.benchmark.record import Record, read_records, write_record
-from posebench.benchmark.report import (
+from posebench.benchmark.data.corruptions import CORRUPTIONS
+from posebench.benchmark.evaluation.cost import Cost, costs_markdown, write_costs
+from posebench.benchmark.records.store import Record, read_records, write_record
+from posebench.benchmark.reports import corruptions as corruption_table
+from posebench.benchmark.reports import paper
+from posebench.benchmark.reports.build import (
     COLUMNS,
     check_tables,
     csv_text,
@@ -32,6 +27,12 @@ from posebench.benchmark.report import (
     with_tables,
     write_tables,
 )
+from posebench.benchmark.reports.corruptions import (
+    corruption_errors,
+    corruption_tables,
+    ratio_interval,
+)
+from posebench.benchmark.reports.paper import TABLES, paper_tables
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from tests.made_records import made

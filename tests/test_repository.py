@@ -45,7 +45,7 @@ def test_wheel_holds_every_file_and_runs(tmp_path: Path) -> None:
             expected.add(name if name.startswith("posebench/") else f"posebench/{name}")
     assert packed == expected
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import posebench.benchmark.cli as cli; "
+        "import sys; sys.path.insert(0, sys.argv[1]); import posebench.benchmark.cli.app as cli; "
         "assert cli.__file__.startswith(sys.argv[1]); sys.argv = ['posebench', 'list']; cli.main()"
     )
     listed = command(sys.executable, "-P", "-c", code, str(target), cwd=tmp_path)
@@ -53,7 +53,7 @@ def test_wheel_holds_every_file_and_runs(tmp_path: Path) -> None:
 
 
 def test_committed_tables_are_what_the_records_give() -> None:
-    from posebench.benchmark.report import check_tables
+    from posebench.benchmark.reports.build import check_tables
 
     assert check_tables(ROOT / "leaderboards" / "records", ROOT / "leaderboards") == []
 

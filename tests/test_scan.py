@@ -11,8 +11,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from posebench.benchmark.body import load_body, pose_body
-from posebench.benchmark.depth_camera import (
+from posebench.benchmark.data.body import load_body, pose_body
+from posebench.benchmark.data.depth_camera import (
     AIM,
     HEIGHT,
     WIDTH,
@@ -21,7 +21,7 @@ from posebench.benchmark.depth_camera import (
     rays,
     visible,
 )
-from posebench.benchmark.scan import (
+from posebench.benchmark.data.scan import (
     BODY,
     FLIGHT,
     FLOOR,

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from posebench.benchmark import smpl_pickle as closed
-from posebench.benchmark.smpl_file import SmplModel, load_smpl, pose_smpl
-from posebench.benchmark.smpl_npt import make_smpl_npt, npt_betas, npt_pose
+from posebench.benchmark.data import smpl_pickle as closed
+from posebench.benchmark.data.smpl import SmplModel, load_smpl, pose_smpl
+from posebench.benchmark.data.smpl_npt import make_smpl_npt, npt_betas, npt_pose
 from posebench.errors import InputError
 from tests.forged_data import JOINTS, PARENTS, VERTICES, smpl_arrays, smpl_pickle
 

@@ -14,7 +14,7 @@ from posebench.attacks import APGD, CW, FGM, PGD, Noise, PTEnsemble, Query, run_
 from posebench.attacks.apgd import checkpoints
 from posebench.attacks.cw import Term
 from posebench.attacks.minimum import minimum_eps
-from posebench.benchmark.metrics import perturbation_norms
+from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget, DistanceNorm, Victim

@@ -6,7 +6,7 @@ import numpy as np
 import open3d
 import pytest
 
-from posebench.benchmark.surface import (
+from posebench.benchmark.meshes.surface import (
     Surface,
     apart,
     distances,

@@ -22,13 +22,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from posebench.attacks import FGM, IFGM, Add, Drop, Noise, Transfer, Universal
-from posebench.benchmark import sweep_workers
-from posebench.benchmark.cells import plan_evaluation
-from posebench.benchmark.cli import main
-from posebench.benchmark.harness import evaluate_sweep
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.record import cell_path, read_records, record_path
-from posebench.benchmark.sweep import (
+from posebench.benchmark.cli.app import main
+from posebench.benchmark.evaluation.cells import plan_evaluation
+from posebench.benchmark.evaluation.harness import evaluate_sweep
+from posebench.benchmark.records.store import cell_path, read_records, record_path
+from posebench.benchmark.runs import processes as sweep_workers
+from posebench.benchmark.runs.grid import grid_settings, read_grids
+from posebench.benchmark.runs.processes import ATTEMPTS, Worker, run_processes
+from posebench.benchmark.runs.sweep import (
     Job,
     in_memory,
     plan_sweep,
@@ -36,9 +37,8 @@ from posebench.benchmark.sweep import (
     run_here,
     write_outcomes,
 )
-from posebench.benchmark.sweep_file import grid_settings, read_grids
-from posebench.benchmark.sweep_workers import ATTEMPTS, Worker, run_processes
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.defenses import SOR, RandomDrop
 from posebench.errors import InputError
 from posebench.interfaces import Budget
@@ -153,7 +153,7 @@ def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
 
 @pytest.mark.parametrize("name", ["table5", "options"])
 def test_sweeps_of_trained_options_name_the_runs_of_their_recipe(name: str) -> None:
-    from posebench.benchmark.recipe import read_recipes
+    from posebench.benchmark.training.recipe import read_recipes
 
     for grid in read_grids(name):
         runs = [f"runs/{run.name}/weights.safetensors" for run in read_recipes(name)]
@@ -422,7 +422,7 @@ def test_batches_shrink_until_memory_suffices() -> None:
 def test_a_sweep_finishes_in_smaller_batches(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from posebench.benchmark import harness
+    from posebench.benchmark.evaluation import harness
 
     real = harness.measure
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.sweep import plan_sweep, run_here, write_outcomes
-from posebench.benchmark.sweep_file import read_grids
-from posebench.benchmark.sweep_ray import run_ray
-from posebench.benchmark.training import initial_network
+from posebench.benchmark.runs.grid import read_grids
+from posebench.benchmark.runs.ray_cluster import run_ray
+from posebench.benchmark.runs.sweep import plan_sweep, run_here, write_outcomes
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 from posebench.victims import write_weights
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from posebench.benchmark.adversarial import Adversarial
-from posebench.benchmark.anny import load_task
-from posebench.benchmark.checkpoint import NAME
-from posebench.benchmark.metrics import pmd
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.training import (
+from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.evaluation.metrics import pmd
+from posebench.benchmark.training.adversarial import Adversarial
+from posebench.benchmark.training.checkpoint import NAME
+from posebench.benchmark.training.loop import (
     Progress,
     initial_network,
     make_optimisers,
     set_rates,
     train,
 )
+from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch

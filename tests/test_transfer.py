@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import APGD, FGM, PGD
-from posebench.benchmark import transfer as transfer_module
-from posebench.benchmark.body import load_body, pose_body
-from posebench.benchmark.mesh_attack import attacked, attacked_in_file
-from posebench.benchmark.mesh_files import MeshFile, frame_for, read_mesh
-from posebench.benchmark.recipe import Recipe
-from posebench.benchmark.surface import Surface, sample_surface
-from posebench.benchmark.training import initial_network
-from posebench.benchmark.transfer import (
+from posebench.benchmark.data.body import load_body, pose_body
+from posebench.benchmark.meshes.files import MeshFile, frame_for, read_mesh
+from posebench.benchmark.meshes.surface import Surface, sample_surface
+from posebench.benchmark.retarget import transfer as transfer_module
+from posebench.benchmark.retarget.attack import attacked, attacked_in_file
+from posebench.benchmark.retarget.transfer import (
     Identity,
     InParts,
     against_scan,
@@ -30,6 +28,8 @@ from posebench.benchmark.transfer import (
     system_of,
     transferred,
 )
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.defenses import SOR, GaussianSmoothing, RandomDrop
 from posebench.errors import InputError

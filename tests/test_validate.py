@@ -14,14 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from posebench.attacks import FGM, Drop
-from posebench.benchmark.cli import app
-from posebench.benchmark.consistency import rate_intervals, summary_of
-from posebench.benchmark.harness import evaluate
-from posebench.benchmark.metrics import attack_intervals, summarise
-from posebench.benchmark.record import check_record, record_path
-from posebench.benchmark.schema import read_json, schema_problems
-from posebench.benchmark.training import Recipe, initial_network
-from posebench.benchmark.validate import file_problems, json_files
+from posebench.benchmark.audit.validate import file_problems, json_files
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.metrics import attack_intervals, summarise
+from posebench.benchmark.records.consistency import rate_intervals, summary_of
+from posebench.benchmark.records.schema import read_json, schema_problems
+from posebench.benchmark.records.store import check_record, record_path
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from tests.made_records import made

@@ -11,12 +11,12 @@ import torch
 from typer.testing import CliRunner
 
 from posebench.attacks import ATTACKS, make_attack
-from posebench.benchmark.cli import app
-from posebench.benchmark.progress import progress_bar
-from posebench.benchmark.rebuild import rebuild_attack, rebuild_defense
-from posebench.benchmark.record import Record, record_text, write_record
-from posebench.benchmark.runs import RunSettings, run_cells
-from posebench.benchmark.verify import compared, read_record, rerun_of, run_again
+from posebench.benchmark.audit.rebuild import rebuild_attack, rebuild_defense
+from posebench.benchmark.audit.verify import compared, read_record, rerun_of, run_again
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.cli.progress import progress_bar
+from posebench.benchmark.records.store import Record, record_text, write_record
+from posebench.benchmark.runs.run import RunSettings, run_cells
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.interfaces import Budget

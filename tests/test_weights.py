@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from posebench.attacks import FGM
-from posebench.benchmark.body import body_fingerprint
-from posebench.benchmark.harness import evaluate
+from posebench.benchmark.data.body import body_fingerprint
+from posebench.benchmark.evaluation.harness import evaluate
 from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_victim, read_weights
 

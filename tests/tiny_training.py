@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from posebench.benchmark.recipe import Recipe
+from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import PoseTransferNetwork
 
 

@@ -19,14 +19,14 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from posebench.attacks import FGM, PGD, run_attack
-from posebench.benchmark.adversarial import Adversarial
-from posebench.benchmark.anny import load_task, training_meshes
-from posebench.benchmark.body import load_body
-from posebench.benchmark.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
-from posebench.benchmark.pairs import Pairs, training_pairs
-from posebench.benchmark.recipe import DEFAULT_RECIPES, Recipe
-from posebench.benchmark.scan import SEVERITIES, scan_mesh
-from posebench.benchmark.training import initial_network, make_optimisers, training_step
+from posebench.benchmark.data.anny import load_task, training_meshes
+from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
+from posebench.benchmark.data.scan import SEVERITIES, scan_mesh
+from posebench.benchmark.training.adversarial import Adversarial
+from posebench.benchmark.training.loop import initial_network, make_optimisers, training_step
+from posebench.benchmark.training.pairs import Pairs, training_pairs
+from posebench.benchmark.training.recipe import DEFAULT_RECIPES, Recipe
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.interfaces import Batch, Budget

@@ -1,0 +1,1 @@
+"""Is what is committed true: validate, verify, rebuild, repeat."""

@@ -1,0 +1,1 @@
+"""Can a number be trusted: the checks behind the flags."""

@@ -1,0 +1,121 @@
+"""What a task does to its pose sources: the ``scan@3`` of ``anny/scan@3``.
+
+``scan@0`` to ``scan@5`` replace the pose source's mesh by a simulated scan of it; ``noise@0.02``
+adds Gaussian noise of that many metres per coordinate; every corruption has severities 1 to 5, such
+as ``jitter@2``. A sample's draws depend on distortion, level and sample number alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from posebench.benchmark.data import depth_camera
+from posebench.benchmark.data.corruptions import CORRUPTIONS, jitter
+from posebench.benchmark.data.scan import SEVERITIES, scan_mesh, trimmed_centre
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+from posebench.registry import unknown
+from posebench.rng import generator_for
+from posebench.shapes import Float, Int
+from posebench.victims.wrappers import resampled
+
+KINDS = ("scan", "noise", *CORRUPTIONS)
+
+MAX_NOISE = 1.0
+"""Metres; more is not a body any more."""
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """One kind at one level: a severity, or for noise its standard deviation in metres."""
+
+    kind: str
+    level: float
+
+    @property
+    def settings(self) -> str:
+        """All that decides what comes out, for a task's fingerprint."""
+        if self.kind == "scan":
+            ring = (depth_camera.CAMERAS, depth_camera.DISTANCE, depth_camera.HEIGHTS)
+            pixels = (depth_camera.WIDTH, depth_camera.HEIGHT, depth_camera.FOCAL)
+            return f"{SEVERITIES[int(self.level)]!r} {ring} {pixels}"
+        if self.kind == "noise":
+            return f"noise {self.level:g} m"
+        corruption = CORRUPTIONS[self.kind]
+        return f"{self.kind} {corruption.levels[int(self.level) - 1]:g} {corruption.unit}"
+
+    @property
+    def keeps_count(self) -> bool:
+        """Whether the pose source keeps as many points as the mesh has vertices."""
+        return self.kind not in CORRUPTIONS or CORRUPTIONS[self.kind].keeps_count
+
+    @property
+    def turns_truth(self) -> bool:
+        """Whether the truth has to be distorted alike."""
+        return self.kind in CORRUPTIONS and CORRUPTIONS[self.kind].turns_truth
+
+    def generators(self, seed: int, ids: Int[Tensor, "b"]) -> list[Generator]:
+        """A fresh generator for each sample."""
+        return [generator_for(seed, self.kind, f"{self.level:g}", int(i)) for i in ids]
+
+    def __call__(
+        self, cloud: Clouds, faces: Int[Tensor, "b f 3"], generators: Sequence[Generator]
+    ) -> Clouds:
+        """Distorted clouds; a scan's are centred by their trimmed box, others not again."""
+        distorted = [
+            self._one(points[mask], triangles, generator)
+            for points, mask, triangles, generator in zip(
+                cloud.points, cloud.mask, faces, generators, strict=True
+            )
+        ]
+        return Clouds.from_list(distorted)
+
+    def _one(
+        self, points: Float[Tensor, "n 3"], faces: Int[Tensor, "f 3"], generator: Generator
+    ) -> Float[Tensor, "m 3"]:
+        if self.kind == "scan":
+            found = scan_mesh(points, faces, SEVERITIES[int(self.level)], generator).points
+            found = found - trimmed_centre(found)
+            return resampled(Clouds.dense(found[None]), len(points)).points[0]
+        if self.kind == "noise":
+            return jitter(points, self.level, generator)
+        corruption = CORRUPTIONS[self.kind]
+        return corruption.apply(points, corruption.levels[int(self.level) - 1], generator)
+
+
+def parse_distortion(text: str) -> Distortion:
+    """The distortion that ``KIND@LEVEL`` names.
+
+    Raises:
+        InputError: unknown kind, a level that it does not have, or one not written the one way
+            that a record's name can have.
+    """
+    kind, _, level = text.partition("@")
+    if kind not in KINDS:
+        raise unknown("distortion", kind, KINDS)
+    if kind == "noise":
+        return Distortion(kind, _sigma(level))
+    levels = range(len(SEVERITIES)) if kind == "scan" else range(1, 6)
+    if level not in map(str, levels):
+        known = ", ".join(f"{kind}@{each}" for each in levels)
+        raise InputError(f"unknown severity {level!r} of {kind}: known are {known}")
+    return Distortion(kind, float(level))
+
+
+def _sigma(text: str) -> float:
+    try:
+        sigma = float(text)
+    except ValueError:
+        sigma = math.nan
+    if not 0 < sigma <= MAX_NOISE:
+        raise InputError(
+            f"noise needs its standard deviation in metres, above 0 and at most {MAX_NOISE:g}, "
+            f"such as noise@0.02; got {text!r}"
+        )
+    if text != f"{sigma:g}":
+        raise InputError(f"write noise@{sigma:g}, not noise@{text}: records go by the name")
+    return sigma

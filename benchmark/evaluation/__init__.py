@@ -1,0 +1,1 @@
+"""One cell: a victim under an attack behind a defence, measured."""

@@ -1,0 +1,1 @@
+"""Regression of attack success against a committed baseline."""

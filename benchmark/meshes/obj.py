@@ -1,0 +1,80 @@
+"""Wavefront OBJ, read in file order and written back losslessly.
+
+Own code, because trimesh splits and reorders vertices at texture seams, and a result is only of
+use to a rig or a texture if vertex k stays vertex k.
+"""
+
+from __future__ import annotations
+
+import io
+from array import array
+
+from posebench.benchmark.meshes.types import (
+    MAX_POINTS,
+    MeshData,
+    Points,
+    add_fan,
+    check_count,
+    mesh_data,
+    numbers,
+    text_lines,
+    whole,
+)
+from posebench.errors import InputError
+
+
+def read_obj(data: bytes) -> MeshData:
+    """Vertices and triangulated faces; groups, materials and texture coordinates stay in the file.
+
+    Raises:
+        InputError: a line that is no OBJ, naming it.
+    """
+    data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
+    points, corners = array("d"), array("q")
+    for number, line in text_lines(data):
+        words = line.split()
+        if not words:
+            continue
+        if words[0] == b"v":
+            if len(words) < 4:
+                raise InputError(f"line {number}: a vertex needs 3 coordinates")
+            points.extend(numbers(words[1:4], number))
+            check_count(len(points) // 3, MAX_POINTS, "vertices")
+        elif words[0] == b"f":
+            polygon = [whole(word.split(b"/", 1)[0], number) for word in words[1:]]
+            count = len(points) // 3
+            # From 1, or counted back from the last vertex so far; 0 is no vertex.
+            polygon = [corner - 1 if corner >= 0 else count + corner for corner in polygon]
+            if any(not -(2**62) < corner < 2**62 for corner in polygon):
+                raise InputError(f"line {number}: a face names a vertex that is not there")
+            add_fan(corners, polygon, f"line {number}")
+    if not points:
+        raise InputError("no vertices (lines that start with 'v'); is this an OBJ file?")
+    return mesh_data(points, corners, lambda new: rewritten(data, new))
+
+
+def rewritten(data: bytes, points: Points) -> bytes:
+    """The file with its ``v`` lines replaced and its normals left out."""
+    result, row = io.BytesIO(), 0
+    for _, line in text_lines(data):
+        words = line.split()
+        kind = words[0] if words else b""
+        if kind == b"v":
+            moved = b"%.10g %.10g %.10g" % tuple(points[row].tolist())
+            line, row = b" ".join([b"v", moved, *words[4:]]) + line_end(line), row + 1
+        elif kind == b"vn":
+            continue
+        elif kind == b"f" and line.count(b"/") > len(words) - 1:
+            line = b" ".join(map(without_normal, words)) + line_end(line)
+        result.write(line)
+    return result.getvalue()
+
+
+def line_end(line: bytes) -> bytes:
+    """How the line ends: as on Windows or as elsewhere."""
+    return b"\r\n" if line.endswith(b"\r\n") else b"\n"
+
+
+def without_normal(corner: bytes) -> bytes:
+    """``a/b/c`` to ``a/b`` and ``a//c`` to ``a``."""
+    return b"/".join(corner.split(b"/")[:2]).rstrip(b"/")

@@ -1,0 +1,184 @@
+"""Sample meshes for the leaderboard page's viewer: what went in, what came out, where it came from.
+
+One JSON file per test pair with the vertices of every shipped victim's results, clean and
+attacked. Vertices are int16 times a scale per cloud: for a body of 2 m that is 0.03 mm, far below
+what an attack moves, and a fifth of the size of decimal text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from posebench.attacks import FGM, PGD, attack_name, run_attack
+from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
+from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
+from posebench.benchmark.records.store import environment
+from posebench.benchmark.runs.run import find_networks
+from posebench.cloud import Clouds
+from posebench.errors import InputError
+from posebench.geometry import centred
+from posebench.interfaces import Attack, Batch, Budget, Victim
+from posebench.rng import generator_for
+
+SCHEMA = "posebench-samples/1"
+
+SAMPLE_ATTACKS: tuple[Attack, ...] = (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
+"""The tables' attacks, so that a shown PMD stands in a record too."""
+
+SAMPLE_VICTIMS = ("npt-mp", "npt", "gct", "posemae")
+
+
+def packed(points: NDArray[np.floating]) -> dict[str, Any]:
+    """Points (V, 3) as little-endian int16 in base64, and the metres of one step."""
+    scale = float(np.abs(points).max()) / 32767 or 1.0
+    steps = np.rint(points.astype(np.float64) / scale).astype("<i2")
+    return {"scale": scale, "points": base64.b64encode(steps.tobytes()).decode()}
+
+
+def unpacked(cloud: dict[str, Any]) -> NDArray[np.float64]:
+    """Points (V, 3) in metres; the inverse of :func:`packed` up to half a step."""
+    steps = np.frombuffer(base64.b64decode(cloud["points"], validate=True), "<i2")
+    points: NDArray[np.float64] = steps.reshape(-1, 3) * float(cloud["scale"])
+    return points
+
+
+def packed_faces(faces: NDArray[np.integer]) -> str:
+    """Triangles (F, 3) as little-endian uint16 in base64."""
+    return base64.b64encode(faces.astype("<u2").tobytes()).decode()
+
+
+def make_sample(
+    task: str,
+    sample: int,
+    *,
+    vertices: int = 1700,
+    size: str = "compact",
+    seed: int = 0,
+    progress: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """One pair of one of anny's undistorted splits, seen through every shipped victim.
+
+    The attack's random numbers are those of ``evaluate`` with the same seed, so the PMD is the
+    record's but for rounding, which PGD's steps multiply (a record's batches round otherwise).
+    Truth and results are centred by their bounding boxes, as PMD does it; ``progress`` is called
+    after each victim's weights.
+    """
+    pairs = load_task(task, samples=sample + 1, vertices=vertices)
+    if not isinstance(pairs, PoseTransferTask) or pairs.distorted:
+        raise InputError(f"samples are made of anny's undistorted splits, not of {task!r}")
+    ids = torch.tensor([sample])
+    batch = pairs.batch(ids)
+    pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]
+    victims = []
+    for name in SAMPLE_VICTIMS:
+        for network, source in find_networks(name, None, size):
+            victims.append(victim_views(network, source, batch, seed))
+            progress()
+    return {
+        "schema": SCHEMA,
+        "task": task,
+        "sample": sample,
+        "fingerprint": pairs.fingerprint,
+        "vertices": vertices,
+        "seed": seed,
+        "environment": environment("cpu"),
+        "pose": packed(batch.pose.points[0].numpy()),
+        "pose_faces": packed_faces(pose_faces.numpy()),
+        "identity": packed(batch.identity.points[0].numpy()),
+        "truth": packed(centred(batch.target).points[0].numpy()),
+        "faces": packed_faces(batch.faces[0].numpy()),
+        "victims": victims,
+    }
+
+
+def victim_views(victim: Victim, source: VictimSource, batch: Batch, seed: int) -> dict[str, Any]:
+    """A victim's clean result on a batch of one, and every attack's pose and result."""
+    attacked = []
+    for attack in SAMPLE_ATTACKS:
+        found = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
+        norms = perturbation_norms(batch.pose, found.pose)
+        attacked.append(
+            {
+                "attack": attack_name(attack),
+                "attack_settings": repr(attack),
+                "eps": attack.budget.eps,
+                "rms": float(norms["rms"]),
+                "pose": packed(found.pose.points[0].numpy()),
+                **output_view(victim, batch, found.pose),
+            }
+        )
+    return {
+        "victim": victim.spec.name,
+        "title": victim.spec.title,
+        "training": source.training,
+        "weights_sha256": source.weights_sha256,
+        "clean": output_view(victim, batch, batch.pose),
+        "attacked": attacked,
+    }
+
+
+def output_view(victim: Victim, batch: Batch, pose: Clouds) -> dict[str, Any]:
+    """A victim's result on some pose and its PMD."""
+    with torch.no_grad():
+        output = victim(pose, batch.identity)
+    return {"pmd": float(pmd(output, batch)), "output": packed(centred(output).points[0].numpy())}
+
+
+def sample_text(sample: dict[str, Any]) -> str:
+    """Canonical JSON of a sample, as its file holds it."""
+    return json.dumps(sample, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def read_samples(folder: Path) -> list[dict[str, Any]]:
+    """All samples of a folder in the order of their names; none if there is no such folder."""
+    return [read_sample(path) for path in sorted(folder.glob("*.json"))]
+
+
+def read_sample(path: Path) -> dict[str, Any]:
+    """One sample.
+
+    Raises:
+        InputError: naming the file if it is not a sample, or if its clouds are damaged.
+    """
+    try:
+        sample: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if sample["schema"] != SCHEMA:
+            raise InputError(f"{path}: schema {sample['schema']!r}, expected {SCHEMA!r}")
+        check_sample(sample)
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: not a sample that 'posebench samples' wrote ({error!r}); make it again"
+        ) from error
+    return sample
+
+
+def check_sample(sample: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError unless every cloud and face list fits the others."""
+    count = sample["vertices"]
+    clouds = [sample[name] for name in ("pose", "identity", "truth")]
+    for views in sample["victims"]:
+        clouds.append(views["clean"]["output"])
+        for attacked in views["attacked"]:
+            clouds += [attacked["pose"], attacked["output"]]
+            float(attacked["pmd"]), str(attacked["attack"]), float(attacked["eps"])
+        float(views["clean"]["pmd"]), str(views["victim"]), str(views["training"])
+    for cloud in clouds:
+        points = unpacked(cloud)
+        if points.shape != (count, 3) or not np.isfinite(points).all():
+            raise ValueError(f"a cloud of shape {points.shape} for {count} vertices")
+    for name in ("pose_faces", "faces"):
+        corners = np.frombuffer(base64.b64decode(sample[name], validate=True), "<u2")
+        if corners.reshape(-1, 3).max() >= count:
+            raise ValueError(f"{name} points beyond vertex {count - 1}")

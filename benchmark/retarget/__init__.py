@@ -1,0 +1,1 @@
+"""Transfer and attack on anybody's mesh files."""

@@ -1,0 +1,1 @@
+"""Many cells: the run command's, sweeps, processes, machines."""

@@ -1,0 +1,281 @@
+"""Sweep files: grids of cells as TOML.
+
+    size = "compact"                          # above all tables: for every grid
+    [[grid]]
+    victims = ["npt", "gct"]
+    attacks = ["fgm", "pgd"]
+    eps = [0.02, "0:0.16:9"]                  # single budgets, and a curve as of `posebench run`
+    defenses = ["none", "sor"]
+    access = ["oblivious", "adaptive"]
+
+A grid is the product of its lists. What does not apply is left out, so that nothing runs twice:
+without an attack neither eps, norm, iterations nor access count, without a defence "adaptive" and
+"straight-through" see what "oblivious" does, and the attacks ``drop``, ``add`` and ``transfer``
+keep their own norm and access. What applies to no cell of its grid at all is refused.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from posebench.benchmark.evaluation.access import Access
+from posebench.benchmark.reports.curves import eps_values
+from posebench.benchmark.runs.run import RunSettings
+from posebench.errors import InputError
+from posebench.registry import unknown
+from posebench.victims import VICTIMS, load_victim, read_weights
+from posebench.victims.weights import shipped_path
+
+SHIPPED = "shipped"
+"""As weights: those that come with the library; "shipped:PATTERN" is a file's name among them."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One ``[[grid]]``; None and () are what the file leaves out.
+
+    Attributes:
+        victims: registry names; (): those of the weights files.
+        weights: "shipped", "shipped:PATTERN", paths, or patterns of paths.
+        trainings: of "shipped": "clean" and "adversarial"; (): both, where they are shipped.
+        eps: one or more budgets that belong together, as ``eps_values`` reads them.
+
+    The rest as in ``RunSettings``.
+    """
+
+    victims: tuple[str, ...] = ()
+    weights: tuple[str, ...] = (SHIPPED,)
+    trainings: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("anny/seen",)
+    attacks: tuple[str, ...] = ("fgm",)
+    eps: tuple[str, ...] = ()
+    eps_unit: str | None = None
+    norm: tuple[str, ...] = ()
+    iterations: int | None = None
+    defenses: tuple[str, ...] = ("none",)
+    access: tuple[str, ...] = ()
+    surrogate: str | None = None
+    seeds: tuple[int, ...] = (0,)
+    samples: int = 32
+    size: str = "compact"
+
+
+NAMES = "a name or a list of names"
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(
+        ("victims", "weights", "trainings", "tasks", "attacks", "norm", "defenses", "access"),
+        ((str,), NAMES),
+    ),
+    "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
+    "seeds": ((int,), "a whole number or a list of them"),
+    **dict.fromkeys(("eps_unit", "surrogate", "size"), ((str,), "a name")),
+    **dict.fromkeys(("iterations", "samples"), ((int,), "a whole number")),
+}
+"""What TOML may hold for a key, and how to say so."""
+
+
+def read_grids(name: str) -> list[Grid]:
+    """The grids of a shipped sweep (by name) or of a TOML file.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, or a value of the wrong kind.
+    """
+    path = Path(name)
+    shipped = Path(str(files("posebench.benchmark.runs").joinpath("sweeps")))
+    names = [each.stem for each in sorted(shipped.glob("*.toml"))]
+    if path.suffix != ".toml":
+        if name not in names:
+            raise unknown("sweep", name, [*names, "any FILE.toml"])
+        path = shipped / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"sweep {path}: no such file; shipped are {', '.join(names)}") from error
+    except (OSError, ValueError) as error:  # also bad UTF-8 and bad TOML
+        raise InputError(f"sweep {path}: {error}") from error
+    tables = content.pop("grid", [{}])
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise InputError(f"sweep {path}: grids are written as [[grid]]")
+    if not tables:
+        raise InputError(f"sweep {path}: holds no [[grid]]")
+    defaults = _checked(content, f"sweep {path}")
+    return [
+        Grid(**{**defaults, **_checked(each, f"sweep {path}: grid {number}")})
+        for number, each in enumerate(tables, start=1)
+    ]
+
+
+def _checked(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """A table's values as ``Grid`` takes them."""
+    known = {each.name: each.type for each in fields(Grid)}
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise InputError(f"{where}: {unknown('key', key, known)}")
+        types, words = KINDS[key]
+        many = str(known[key]).startswith("tuple")
+        parts = value if many and isinstance(value, list) else [value]
+        for part in parts:
+            if not isinstance(part, types) or isinstance(part, bool):
+                raise InputError(f"{where}: {key} must be {words}, got {value!r}")
+        if not parts:
+            raise InputError(f"{where}: {key} is an empty list")
+        parts = [str(part) for part in parts] if key == "eps" else parts
+        found[key] = tuple(parts) if many else value
+    return found
+
+
+def grid_settings(grid: Grid, *, batch_size: int, device: str, out: Path) -> list[RunSettings]:
+    """What to run, one weights file each, in the order of the grid's lists; nothing twice.
+
+    Raises:
+        InputError: a part of the grid that applies to no cell, weights that are not there, or an
+            eps that is none.
+    """
+    check_used(grid)
+    found: dict[RunSettings, None] = {}
+    for victim, path in grid_weights(grid):
+        for settings in _combinations(grid):
+            each = RunSettings(
+                victim=victim,
+                weights=path,
+                samples=grid.samples,
+                size=grid.size,
+                batch_size=batch_size,
+                device=device,
+                out=out,
+                **settings,
+            )
+            found.setdefault(each)
+    return list(found)
+
+
+def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
+    axes = (
+        grid.tasks,
+        grid.attacks,
+        grid.norm or (None,),
+        grid.eps or ("0.08",),
+        grid.defenses,
+        grid.access or (None,),
+        grid.seeds,
+    )
+    for task, attack, norm, eps, defense, access, seed in product(*axes):
+        if attack == "none" or (defense == "none" and access != "transfer"):
+            access = None
+        if attack == "transfer":
+            access = None  # its own, which brings a surrogate
+        transfers = access == "transfer" or attack == "transfer"
+        yield {
+            "task": task,
+            "attack": attack,
+            "eps": (0.0,) if attack == "none" else tuple(eps_values(eps)),
+            "eps_unit": (attack != "none" and grid.eps_unit) or "rms",
+            "norm": None if attack in ("none", "drop", "add") else norm,
+            "iterations": None if attack == "none" else grid.iterations,
+            "defense": defense,
+            "access": access,
+            "surrogate": grid.surrogate if transfers else None,
+            "seed": seed,
+        }
+
+
+def check_used(grid: Grid) -> None:
+    """Raise InputError for a given key or access that no cell of the grid would heed."""
+    attacked = [attack for attack in grid.attacks if attack != "none"]
+    for key in ("eps", "eps_unit", "norm", "iterations", "access", "surrogate"):
+        if not attacked and getattr(grid, key) not in (None, ()):
+            raise InputError(f"{key} needs an attack, and the grid has none")
+    normed = [attack for attack in attacked if attack not in ("drop", "add")]
+    if attacked and grid.norm and not normed:
+        raise InputError("attacks 'drop' and 'add' have their own norm: leave norm out")
+    defended = any(defense != "none" for defense in grid.defenses)
+    for access in grid.access:
+        if access not in get_args(Access):
+            raise unknown("access", access, get_args(Access))
+        if access in ("adaptive", "straight-through") and not defended:
+            raise InputError(f"access {access!r} needs a defence, and the grid has none")
+    transfers = "transfer" in grid.access or "transfer" in attacked
+    if grid.surrogate is not None and not transfers:
+        raise InputError("surrogate needs access 'transfer' or attack 'transfer'")
+    for training in grid.trainings:
+        if training not in ("clean", "adversarial"):
+            raise unknown("training", training, ("clean", "adversarial"))
+    if grid.trainings and SHIPPED not in grid.weights:
+        raise InputError(f"trainings choose among weights = {SHIPPED!r}; files are what they are")
+
+
+def grid_weights(grid: Grid) -> list[tuple[str, Path]]:
+    """(victim, weights file), in the order of the grid's weights, files of a pattern by name.
+
+    Files of victims that the grid does not list are left out.
+
+    Raises:
+        InputError: an entry without any file for the grid's victims.
+    """
+    for victim in grid.victims:
+        VICTIMS[victim]  # raises with a suggestion
+    found: dict[tuple[str, Path], None] = {}
+    for entry in grid.weights:
+        if entry == SHIPPED:
+            chosen = _shipped(grid)
+        else:
+            paths = _matching(entry)
+            chosen = [(victim_of(path, grid.victims), path) for path in paths]
+            chosen = [each for each in chosen if each[0] in (grid.victims or (each[0],))]
+            if not chosen:
+                of = f" of {', '.join(grid.victims)}" if grid.victims and paths else ""
+                raise InputError(f"weights {entry!r}: no such file{of}")
+        found |= dict.fromkeys(chosen)
+    return list(found)
+
+
+def _shipped(grid: Grid) -> list[tuple[str, Path]]:
+    if not grid.victims:
+        raise InputError("name the victims whose shipped weights are wanted: victims = [...]")
+    found = []
+    for victim in grid.victims:
+        for training in grid.trainings or ("clean", "adversarial"):
+            adversarial = training == "adversarial"
+            path = shipped_path(victim, grid.size, adversarial=adversarial)
+            if adversarial and not grid.trainings and not path.is_file():
+                continue
+            if not path.is_file():
+                load_victim(victim, size=grid.size, adversarial=adversarial)  # says what to do
+            found.append((victim, path))
+    return found
+
+
+def _matching(entry: str) -> list[Path]:
+    """The files that a path, a pattern or "shipped:PATTERN" names."""
+    start, pattern = Path(), entry
+    if entry.startswith(f"{SHIPPED}:"):
+        start = shipped_path("", "").parent
+        pattern = f"{entry.removeprefix(f'{SHIPPED}:')}.safetensors"
+    elif Path(entry).anchor:
+        start = Path(Path(entry).anchor)
+        pattern = str(Path(entry).relative_to(start))
+    try:
+        return sorted(path for path in start.glob(pattern) if path.is_file())
+    except ValueError as error:
+        raise InputError(f"weights {entry!r}: {error}") from error
+
+
+def victim_of(path: Path, victims: tuple[str, ...]) -> str:
+    """The victim that a weights file names; one from elsewhere must be the only one listed.
+
+    Raises:
+        InputError: a file that names none, among several victims or without any.
+    """
+    header = read_weights(path) if path.suffix == ".safetensors" else None
+    if header is not None and isinstance(header.get("victim"), str):
+        return str(header["victim"])
+    if len(victims) != 1:
+        raise InputError(f"weights {path} do not say whose they are: list one victim alone")
+    return victims[0]

@@ -1,0 +1,203 @@
+"""Sweeps: which cells there are and which are missing, and the loop that writes their records.
+
+Nothing but the records says what is done. Whoever runs a job hands its records back, and one
+process writes them, each atomically: a kill at any moment costs the jobs that were running.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+import torch
+
+from posebench.benchmark.data.dataset_pairs import load_dataset_task
+from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.evaluation.cells import VictimSource, plan_evaluation
+from posebench.benchmark.records.store import Record, cell_path, record_path, write_record
+from posebench.benchmark.runs.grid import Grid, grid_settings
+from posebench.benchmark.runs.run import (
+    RunSettings,
+    evaluate_on,
+    evaluation_arguments,
+    find_networks,
+    resolve_device,
+    with_defaults,
+)
+from posebench.errors import InputError, out_of_memory
+from posebench.registry import unknown
+from posebench.victims import PoseTransferNetwork
+
+Overwrite = Literal["only-missing", "never", "always"]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is evaluated at once: a cell, or the cells of a curve.
+
+    Attributes:
+        settings: of one weights file.
+        cells: paths of the records it makes below the folder of records, by growing eps.
+        wanted: those of them to write.
+    """
+
+    settings: RunSettings
+    cells: tuple[Path, ...]
+    wanted: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job's records, or why there are none."""
+
+    records: tuple[Record, ...] = ()
+    error: str | None = None
+
+
+Outcomes = Iterator[tuple[Job, Outcome]]
+
+
+def plan_sweep(
+    grids: Sequence[Grid], *, batch_size: int, device: str, out: Path, where: str
+) -> list[Job]:
+    """All jobs in the order in which they run; a cell that several grids name is in the first.
+
+    Raises:
+        InputError: anything wrong with a grid, naming it; nothing has run yet.
+    """
+    jobs: list[Job] = []
+    seen: set[Path] = set()
+    loaded: tuple[Path | None, PoseTransferNetwork, VictimSource] | None = None
+    for number, grid in enumerate(grids, start=1):
+        try:
+            for given in grid_settings(grid, batch_size=batch_size, device=device, out=out):
+                settings = with_defaults(given)
+                if loaded is None or loaded[0] != settings.weights:
+                    network = find_networks(settings.victim, settings.weights, settings.size)[0]
+                    loaded = (settings.weights, *network)
+                cells = planned_paths(settings, *loaded[1:])
+                wanted = tuple(path for path in cells if path not in seen)
+                seen.update(wanted)
+                if wanted:
+                    jobs.append(Job(settings, cells, wanted))
+        except InputError as error:
+            raise InputError(f"sweep {where}: grid {number}: {error}") from error
+    return jobs
+
+
+def planned_paths(
+    settings: RunSettings, network: PoseTransferNetwork, source: VictimSource
+) -> tuple[Path, ...]:
+    """Where the records of a run with these settings will be, below their folder."""
+    attacks, options = evaluation_arguments(settings)
+    if settings.task in DATASET_TASKS:
+        data = load_dataset_task(settings.task, samples=settings.samples)
+        options["vertices"] = data.vertices
+    plan = plan_evaluation(network, attacks, source=source, **options)
+    return tuple(cell_path(Path(), cell) for cell in plan.cells)
+
+
+def remaining(jobs: Sequence[Job], out: Path, overwrite: str) -> list[Job]:
+    """The jobs that the policy leaves to do.
+
+    Raises:
+        InputError: unknown policy, or records in the way of ``never``.
+    """
+    if overwrite not in get_args(Overwrite):
+        raise unknown("overwrite policy", overwrite, get_args(Overwrite))
+    if overwrite == "always":
+        return list(jobs)
+    left = [replace(j, wanted=tuple(p for p in j.wanted if not (out / p).exists())) for j in jobs]
+    if overwrite == "never" and left != list(jobs):
+        there = [p for job in jobs for p in job.wanted if (out / p).exists()]
+        raise InputError(
+            f"{len(there)} of the sweep's records exist, such as {out / there[0]}; choose another "
+            "--out, or --overwrite only-missing to go on"
+        )
+    return [job for job in left if job.wanted]
+
+
+def write_outcomes(outcomes: Outcomes, out: Path, advance: Callable[[int], None]) -> dict[Job, str]:
+    """Write the records of jobs as they end; returns the jobs that failed and why."""
+    failed: dict[Job, str] = {}
+    for job, outcome in outcomes:
+        error = outcome.error
+        found = {record_path(Path(), record): record for record in outcome.records}
+        if error is None and tuple(found) != job.cells:
+            error = "made other cells than planned: did weights or library change meanwhile?"
+        if error is None:
+            try:
+                for path in job.wanted:
+                    write_record(out, found[path])
+            except InputError as problem:  # such as a full disk
+                error = str(problem)
+        if error is not None:
+            failed[job] = error
+        advance(len(job.wanted))
+    return failed
+
+
+def run_here(jobs: Iterable[Job]) -> Outcomes:
+    """Evaluate jobs one after another in this process."""
+    for job in jobs:
+        yield job, evaluate_job(job)
+
+
+def evaluate_job(job: Job) -> Outcome:
+    """A job's records; what goes wrong becomes its outcome, so that it costs no other job."""
+    try:
+        return Outcome(tuple(evaluate_settings(job.settings)))
+    except InputError as error:
+        return Outcome(error=_one_line(error))
+    except Exception as error:  # noqa: BLE001 - a bug in one attack must not cost the other cells
+        return Outcome(error=f"{type(error).__name__}: {_one_line(error)}")
+
+
+def evaluate_settings(settings: RunSettings) -> list[Record]:
+    """The records of a run of one weights file, in smaller batches if memory runs out.
+
+    Raises:
+        InputError: bad settings, a victim that misbehaves, or too little memory for one pair.
+    """
+    attacks, options = evaluation_arguments(settings)
+    if settings.task in DATASET_TASKS:
+        data = load_dataset_task(settings.task, samples=settings.samples)
+        options["vertices"] = data.vertices
+    device = resolve_device(settings.device)
+    (network, source), *_ = find_networks(settings.victim, settings.weights, settings.size)
+
+    def run(batch_size: int) -> list[Record]:
+        return evaluate_on(
+            device, network, attacks, source=source, batch_size=batch_size, **options
+        )
+
+    return in_memory(run, min(settings.batch_size, settings.samples))
+
+
+def in_memory(run: Callable[[int], R], batch_size: int) -> R:
+    """``run(batch_size)``, with half the batch as often as memory runs out.
+
+    Raises:
+        InputError: if one pair alone is too much.
+    """
+    while True:
+        try:
+            return run(batch_size)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            if batch_size <= 1:
+                raise InputError("out of memory even with one pair at a time") from error
+        # Out here the error is gone, and with it the frames that hold the failed batch.
+        batch_size //= 2
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,1 @@
+"""Numbers about numbers, numpy alone: intervals, success rates, paired comparisons."""

@@ -1,0 +1,303 @@
+"""Recipes: everything that decides the weights a training run ends with.
+
+As TOML, several runs in one file, each a change to its victim's default:
+
+[[run]]
+name = "npt-adversarial"             # also the run's folder
+victim = "npt"
+start = "npt-clean"                  # go on from an earlier run of the file
+adversarial = { attack = "fgm", eps = 0.08 }
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posebench.benchmark.training.adversarial import Adversarial
+from posebench.errors import InputError
+from posebench.registry import unknown
+from posebench.victims import SIZES, VICTIMS
+
+ADVERSARIAL_PART: dict[str, dict[str, Any]] = {
+    "npt": {"rate_share": 0.5},
+    "npt-mp": {"after": 2 / 3},
+    "gct": {"after": 2 / 3},
+    "gct-mp": {"after": 2 / 3},
+    "posemae": {"after": 2 / 3},
+}
+"""How a victim's default adversarial part differs from ``Adversarial``'s defaults. The paper has
+equal parts; half as long was enough for the networks that max-pool the pose (our choice). For
+GC-Transformer equal parts were worse: at the clean part's rate it diverged, at half of it it ended
+less robust (docs/reproduction.md)."""
+
+
+def adversarial_part(victim: str, **given: Any) -> Adversarial:
+    """The default adversarial part of a victim with the given changes."""
+    return Adversarial(**{**ADVERSARIAL_PART.get(victim, {}), **given})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights a training run ends with.
+
+    Attributes:
+        victim, size: registry names.
+        steps: optimiser steps; the learning rate decays to zero over them (half a cosine).
+        batch: pairs per step.
+        points: vertices of identity and target a step sees; None for whole meshes.
+        pose_points: vertices of the pose source, for victims with free point counts.
+        surface: share of pose sources, and of identities, whose points are drawn evenly from the
+            mesh's area instead of from its vertices; subsets of points only.
+        matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
+        warmup: steps over which the rates rise from zero.
+        bf16: run the forward under bfloat16 autocast.
+        seed: of initial weights and all sampling.
+        adversarial: what the last part of the steps trains on; None for clean training.
+        network: constructor arguments of the victim besides the width, for ablations.
+        start: sha256 of the clean weights that take the place of the clean part; None to train it.
+    """
+
+    victim: str
+    size: str = "compact"
+    steps: int = 40_000
+    batch: int = 8
+    points: int | None = 256
+    pose_points: int | None = 256
+    surface: float = 0.0
+    matrix_rate: float = 0.01
+    rate: float = 0.001
+    warmup: int = 200
+    bf16: bool = True
+    seed: int = 0
+    adversarial: Adversarial | None = None
+    start: str | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def clean_steps(self) -> int:
+        """Steps before the adversarial part."""
+        if self.adversarial is None:
+            return self.steps
+        return round(self.steps * self.adversarial.after)
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise unknown("size", self.size, SIZES)
+        limit = SIZES[self.size].vertices
+        for name in ("points", "pose_points"):
+            value = getattr(self, name)
+            if value is not None and not 2 <= value <= limit:
+                raise InputError(f"{name} must be 2..{limit}, got {value}")
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("matrix_rate", "rate"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if not 0 <= self.surface <= 1:
+            raise InputError(f"surface must be 0..1, got {self.surface}")
+        if self.surface and self.points is None:
+            raise InputError(
+                "surface needs points and pose_points: whole meshes are their vertices"
+            )
+        if self.warmup < 0:
+            raise InputError(f"warmup must be 0 or more, got {self.warmup}")
+        if (self.points is None) != (self.pose_points is None):
+            raise InputError("points and pose_points must both be numbers or both be left out")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be 0..2^63 - 1, got {self.seed}")
+        if self.start is not None and self.adversarial is None:
+            raise InputError("start needs an adversarial part that goes on from there")
+        try:
+            with torch.device("meta"):  # no weights, no draws from the global generator
+                VICTIMS[self.victim](4, **self.network)
+        except TypeError as error:
+            raise InputError(f"network of {self.victim}: {error}") from error
+        if VICTIMS[self.victim].spec.point_counts == "equal" and self.points != self.pose_points:
+            raise InputError(f"{self.victim} needs equally many pose_points and points")
+
+
+DEFAULT_RECIPES = {
+    "npt": Recipe("npt", steps=32_000),
+    "npt-mp": Recipe("npt-mp", steps=24_000, pose_points=768),
+    "gct": Recipe("gct", steps=22_000),
+    "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
+    "posemae": Recipe("posemae", steps=28_000, pose_points=768),
+}
+"""What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
+
+OTHERS_STEPS = 24_000
+"""Steps of a victim that another package has added, unless told otherwise."""
+
+SHIPPED = "shipped"
+"""As a start: the clean weights that come with the library."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A recipe, the name of its folder, and what it goes on from: an earlier run, or SHIPPED."""
+
+    name: str
+    recipe: Recipe
+    start: str | None = None
+
+
+def recipe_for(
+    victim: str,
+    *,
+    size: str = "compact",
+    steps: int | None = None,
+    whole_meshes: bool = False,
+    adversarial: Adversarial | None = None,
+    **changes: Any,
+) -> Recipe:
+    """The default recipe of a victim with the wanted changes.
+
+    An adversarial part comes on top of the clean recipe's steps, and is as long as makes its
+    ``after`` true. ``steps`` counts both parts.
+    """
+    if victim not in VICTIMS:
+        raise unknown("victim", victim, VICTIMS)
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    recipe = DEFAULT_RECIPES.get(victim) or Recipe(victim, steps=OTHERS_STEPS)
+    limit = SIZES[size].vertices
+    points: dict[str, int | None] = {"points": None, "pose_points": None}
+    if not whole_meshes and recipe.points and recipe.pose_points:
+        points = {
+            "points": min(recipe.points, limit),
+            "pose_points": min(recipe.pose_points, limit),
+        }
+    if steps is None:
+        steps = recipe.steps
+        if adversarial is not None and adversarial.after:
+            steps = round(steps / adversarial.after)
+    return replace(recipe, size=size, steps=steps, adversarial=adversarial, **{**points, **changes})
+
+
+def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
+    """The runs of a shipped recipe (by name) or of a TOML file; ``common`` changes all of them.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, or a value of the wrong kind.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        shipped = Path(str(files("posebench.benchmark.training").joinpath("recipes")))
+        path = shipped / f"{name}.toml"
+        if not path.is_file():
+            raise unknown("recipe", name, [each.stem for each in sorted(shipped.glob("*.toml"))])
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"recipe {path}: {error}") from error
+    check_keys(content, ("run",), path)
+    entries = content.get("run")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"recipe {path}: holds no [[run]]")
+    runs: list[TrainingRun] = []
+    for entry in entries:
+        run = _read_run(entry, common, path)
+        names = [each.name for each in runs]
+        if run.name in names:
+            raise InputError(f"recipe {path}: two runs are called {run.name!r}")
+        if run.start is not None and run.start not in (*names, SHIPPED):
+            raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
+        runs.append(run)
+    return runs
+
+
+def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
+    known = ["name", "whole_meshes", *(each.name for each in fields(Recipe))]
+    check_keys(entry, known, path)
+    for key in ("name", "victim"):
+        if not isinstance(entry.get(key), str):
+            raise InputError(f"recipe {path}: a run lacks {key!r}")
+    if entry["name"] in ("", "..") or Path(entry["name"]).name != entry["name"]:
+        raise InputError(f"recipe {path}: name {entry['name']!r} is not a folder's name")
+    settings = {key: value for key, value in entry.items() if key not in ("name", "start")}
+    where = f"recipe {path}: {entry['name']}"
+    check_kinds(settings, {**kinds(Recipe), "whole_meshes": "bool"}, where)
+    if "adversarial" in settings:
+        check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
+        check_kinds(settings["adversarial"], kinds(Adversarial), where)
+    elif "start" in entry:
+        raise InputError(f"{where}: start needs an adversarial part that goes on from there")
+    try:
+        if "adversarial" in settings:
+            settings["adversarial"] = adversarial_part(entry["victim"], **settings["adversarial"])
+        recipe = recipe_for(**{**settings, **common})
+    except (TypeError, InputError) as error:
+        raise InputError(f"{where}: {error}") from error
+    return TrainingRun(entry["name"], recipe, entry.get("start"))
+
+
+def check_keys(table: Any, known: Any, path: Path) -> None:
+    """An unknown key is an error that suggests the nearest known one."""
+    if not isinstance(table, dict):
+        raise InputError(f"recipe {path}: expected a table with keys {', '.join(known)}")
+    for key in table:
+        if key not in known:
+            raise InputError(f"recipe {path}: {unknown('key', key, known)}")
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "dict": ((dict,), "a table"),
+    "Schedule": ((str,), "a text"),
+    "Adversarial": ((dict,), "a table"),
+}
+"""What TOML may hold for a field of this type, and how to say so; a bool is no number."""
+
+
+def kinds(made: type) -> dict[str, str]:
+    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
+    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
+
+
+def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:
+    """Raise InputError naming the key whose value is of another type than its field."""
+    for key, value in table.items():
+        types, words = KINDS[wanted[key]]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InputError(f"{where}: {key} must be {words}, got {value!r}")
+
+
+def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe on a weights file's card in one level, unset settings left out."""
+    inner = recipe.get("adversarial") or {}
+    flat = {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
+    return {key: value for key, value in flat.items() if value is not None}
+
+
+def recipe_changes(recipe: dict[str, Any]) -> str:
+    """What sets a recipe on a card apart from its victim's default, besides the network."""
+    victim = recipe.get("victim")
+    if victim not in DEFAULT_RECIPES:
+        return ""
+    usual = usual_recipe(victim, adversarial=bool(recipe.get("adversarial")))
+    found = flat_recipe(recipe)
+    odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
+    return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())
+
+
+@lru_cache
+def usual_recipe(victim: str, *, adversarial: bool) -> dict[str, Any]:
+    """A victim's default recipe in one level."""
+    part = adversarial_part(victim) if adversarial else None
+    return flat_recipe(asdict(recipe_for(victim, adversarial=part)))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
