@@ -27,7 +27,8 @@ from posebench.attacks.gradient import check_counts, pose_gradient, pose_values
 from posebench.attacks.iterative import better
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import AttackResult, Batch, Budget, Norm, Victim
+from posebench.interfaces import AttackResult, Batch, Budget, Victim
+from posebench.norms import Norm
 from posebench.objective import OBJECTIVES
 from posebench.rng import sample_generators
 from posebench.shapes import Float, Int

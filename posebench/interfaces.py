@@ -14,15 +14,9 @@ from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
+from posebench.norms import RELEASE_POINTS, Norm, Unit
 from posebench.registry import unknown
 from posebench.shapes import Bool, Float, Int
-
-DistanceNorm = Literal["l2", "linf", "l2_vertex"]
-Norm = Literal[DistanceNorm, "drop", "add"]
-Unit = Literal["rms", "total", "release"]
-
-RELEASE_POINTS = 1024
-"""The point count that the paper's released script puts into its radius, whatever the mesh."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from posebench.attacks import (
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Batch, Budget, DistanceNorm, Unit
+from posebench.interfaces import Attack, Batch, Budget
+from posebench.norms import DistanceNorm, Unit
 from posebench.objective import OBJECTIVES, mse
 from posebench.rng import generator_for
 from posebench.victims import EqualPoints, PoseTransferNetwork, import_released

@@ -17,7 +17,8 @@ from posebench.attacks.minimum import minimum_eps
 from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget, DistanceNorm, Victim
+from posebench.interfaces import Batch, Budget, Victim
+from posebench.norms import DistanceNorm
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
 from tests.toys import NORM_KEYS, QUICK, Counting, Toy, affine, random_batch, small

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.cloud import Clouds
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Norm, Victim, VictimSpec
+from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim, VictimSpec
+from posebench.norms import Norm
 from posebench.rng import generator_for
 from posebench.victims import VICTIMS, PoseTransferNetwork
 

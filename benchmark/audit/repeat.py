@@ -11,7 +11,7 @@ import numpy as np
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.interfaces import Budget

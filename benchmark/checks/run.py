@@ -15,12 +15,13 @@ from posebench.benchmark.checks.subject import Subject
 from posebench.benchmark.checks.suite import CHECKS, Finding, run_checks, write_check
 from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.records.store import environment
+from posebench.benchmark.records.environment import environment
 from posebench.benchmark.runs.run import find_networks, resolve_device
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Budget, Norm, Victim
+from posebench.interfaces import Budget, Victim
+from posebench.norms import Norm
 from posebench.registry import unknown
 from posebench.victims import SIZES, load_victim
 from posebench.victims.wrappers import any_count

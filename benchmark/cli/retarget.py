@@ -277,8 +277,9 @@ def attack_for(name: str, eps: float, norm: str, unit: str, iterations: int | No
     from typing import cast
 
     from posebench.attacks import make_attack
-    from posebench.interfaces import Budget, Norm
-    from posebench.interfaces import Unit as EpsUnit
+    from posebench.interfaces import Budget
+    from posebench.norms import Norm
+    from posebench.norms import Unit as EpsUnit
 
     return make_attack(name, Budget(eps, cast(Norm, norm), cast(EpsUnit, unit)), iterations)
 

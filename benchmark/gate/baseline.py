@@ -17,11 +17,12 @@ from posebench.benchmark.data.datasets import DATASET_TASKS
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.gate.config import GateCell
 from posebench.benchmark.gate.victims import parameters_sha256
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.stats.paired import Values
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.interfaces import RELEASE_POINTS, Victim
+from posebench.interfaces import Victim
+from posebench.norms import RELEASE_POINTS
 from posebench.victims import SIZES
 
 SCHEMA = "posebench/baseline/1"

@@ -31,7 +31,8 @@ from posebench.benchmark.data.datasets import DATASET_TASKS
 from posebench.benchmark.training.recipe import check_kinds, kinds
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Budget, Defense, Norm, Unit
+from posebench.interfaces import Attack, Budget, Defense
+from posebench.norms import Norm, Unit
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posebench.benchmark.data.corruptions import CORRUPTIONS
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.paper import (
     CLEAN,
     FGM_08,

@@ -10,43 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.evaluation.metrics import TAU
-from posebench.errors import InputError
+from posebench.benchmark.stats.success import TAU
 from posebench.files import write_atomically
 
 if TYPE_CHECKING:
-    from posebench.benchmark.records.store import Record
-
-MAX_POINTS = 100
+    from posebench.benchmark.records.types import Record
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008), but for the pale yellow."""
 
 MARKS = "os^Dv<>"
-
-
-def eps_values(text: str) -> list[float]:
-    """'0.08' to [0.08]; '0:0.16:9' to nine values from 0 to 0.16, both ends included.
-
-    Raises:
-        InputError: anything else, or a range that does not rise.
-    """
-    parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts[:2]]
-        count = int(parts[2]) if len(parts) == 3 else 1
-    except ValueError:
-        numbers = []
-    if len(numbers) == 1 and len(parts) == 1:
-        return numbers
-    if len(numbers) != 2 or len(parts) != 3:
-        raise InputError(f"eps must be a number such as 0.08 or low:high:count, got {text!r}")
-    low, high = numbers
-    if not (0 <= low < high < math.inf and 2 <= count <= MAX_POINTS):
-        raise InputError(
-            f"eps {text!r}: low:high:count needs 0 <= low < high and a count of 2..{MAX_POINTS}"
-        )
-    return [float(value) for value in np.linspace(low, high, count)]
 
 
 def curve_area(records: list[Record]) -> float | None:

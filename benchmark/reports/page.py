@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from posebench.benchmark.audit.repeat import repeat_command, sweeps, weights_names
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.corruptions import ratio_interval
 from posebench.benchmark.reports.page_curves import (
     TAUS,

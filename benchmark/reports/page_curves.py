@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.paper import CLEAN, find
 
 TAUS = np.geomspace(1e-4, 1, 81)

@@ -22,7 +22,7 @@ from posebench.attacks import FGM, PGD, attack_name, run_attack
 from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
-from posebench.benchmark.records.store import environment
+from posebench.benchmark.records.environment import environment
 from posebench.benchmark.runs.run import find_networks
 from posebench.cloud import Clouds
 from posebench.errors import InputError

@@ -13,7 +13,7 @@ import torch
 
 from posebench.attacks import FGM, PGD, PTEnsemble
 from posebench.benchmark.evaluation.cost import Cost
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.reported import reported
 from posebench.benchmark.training.recipe import recipe_changes
 from posebench.interfaces import Budget

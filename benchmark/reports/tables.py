@@ -11,7 +11,7 @@ from rich.text import Text
 
 from posebench.benchmark.evaluation.cost import Cost
 from posebench.benchmark.evaluation.metrics import KAPPAS
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.curves import curve_area
 from posebench.benchmark.runs.run import CellResult, sweeps_of
 

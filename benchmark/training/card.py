@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from posebench.attacks import FGM, PGD, attack_name
 from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.data.body import body_fingerprint
-from posebench.benchmark.evaluation.harness import TRAINED_FACTOR, evaluate
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.flags import TRAINED_FACTOR
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.types import Environment
 from posebench.benchmark.training.loop import Trained
 from posebench.benchmark.training.recipe import Recipe, flat_recipe
 from posebench.interfaces import Attack, Budget
@@ -41,7 +45,7 @@ OVERFITTED = 2.0
 
 
 def make_card(
-    trained: Trained, recipe: Recipe, log: list[dict[str, Any]], made: dict[str, Any]
+    trained: Trained, recipe: Recipe, log: list[dict[str, Any]], made: Environment
 ) -> dict[str, Any]:
     """How the weights came about."""
     first = 0 if recipe.start is None else recipe.clean_steps
@@ -52,7 +56,7 @@ def make_card(
         "samples_seen": (trained.step - first) * recipe.batch,
         "curve": [[step, loss] for step, loss in trained.curve],
         "data": body_fingerprint(),
-        "environment": made,
+        "environment": plain(made),
         "licence": "Apache-2.0",
     }
     if recipe.adversarial is not None:
@@ -84,25 +88,21 @@ def measured(
     for task, attack, samples in jobs:
         if found["splits"] and time.monotonic() > deadline:
             break
-        record = evaluate(
-            network,
-            attack=attack,
-            task=task,
-            samples=samples,
-            vertices=SIZES[recipe.size].vertices,
-            device=device,
-            progress=lambda done: bar.advance(shown, done),
+        given = Evaluation(
+            network, (attack,), task=task, samples=samples, vertices=SIZES[recipe.size].vertices
         )
-        metrics = record["metrics"]
+        how = Execution(device=device, progress=lambda done: bar.advance(shown, done))
+        (record,) = evaluate_all(given, how)
+        metrics = record.metrics
         if attack is not None:
             name = f"{attack_name(attack)} {attack.budget.eps:g}"
-            found["attacked"][name] = {"settings": repr(attack), "pmd": metrics["pmd"]}
+            found["attacked"][name] = {"settings": repr(attack), "pmd": plain(metrics.pmd)}
             continue
         found["splits"][task] = {
-            "clean_pmd": metrics["clean_pmd"],
-            "trivial": metrics["trivial"],
-            "under_trained": "under-trained" in record["flags"],
-            "fingerprint": record["cell"]["fingerprint"],
+            "clean_pmd": plain(metrics.clean_pmd),
+            "trivial": metrics.trivial,
+            "under_trained": "under-trained" in record.flags,
+            "fingerprint": record.cell.fingerprint,
         }
     return found
 

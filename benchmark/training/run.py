@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import resolve_device
+from posebench.benchmark.evaluation.sources import resolve_device
+from posebench.benchmark.records.environment import environment
 from posebench.benchmark.training.card import card_text, make_card, measured
 from posebench.benchmark.training.distributed import process_group, rank_and_world
 from posebench.benchmark.training.loop import Progress, train
