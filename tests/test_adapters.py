@@ -342,13 +342,14 @@ def test_evaluate_takes_a_foreign_attack_like_any_other() -> None:
     network = Network().eval()
     victim = posebench.from_module(network, layout="b3n")
     record = evaluate(victim, attack=foreign, samples=2, vertices=800)
-    cell = record["cell"]
-    assert cell["attack"] == attack_name(foreign) == "foolbox-l2pgd"
+    made = record.cell.attack
+    assert made is not None
+    assert made.name == attack_name(foreign) == "foolbox-l2pgd"
     names = {"FoolboxAttack": FoolboxAttack, "Budget": Budget}
-    assert eval(cell["attack_settings"], names) == foreign, "a repr that rebuilds it"
-    assert record["metrics"]["norms"]["rms"]["max"] == pytest.approx(0.02, rel=1e-5)
-    assert record["metrics"]["pmd"]["mean"] > record["metrics"]["clean_pmd"]["mean"]
-    assert record["cost"]["backwards"] == 2
+    assert eval(made.settings, names) == foreign, "a repr that rebuilds it"
+    assert record.metrics.attack.norms["rms"].max == pytest.approx(0.02, rel=1e-5)
+    assert record.metrics.pmd.mean > record.metrics.clean_pmd.mean
+    assert record.cost.backwards == 2
 
 
 def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

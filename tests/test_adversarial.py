@@ -155,7 +155,7 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
     """60 steps from the shipped weights, measured on whole meshes of new identities."""
 
     def measured(network: PoseTransferNetwork) -> tuple[float, float]:
-        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8)["metrics"]
+        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
         return metrics["clean_pmd"]["mean"], metrics["pmd"]["mean"]
 
     before = measured(load_victim("npt-mp")[0])

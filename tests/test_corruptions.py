@@ -25,7 +25,9 @@ from posebench.benchmark.data.corruptions import (
     scale,
 )
 from posebench.benchmark.data.distortion import KINDS, parse_distortion
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.reports.pictures import draw_rows, sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
@@ -285,9 +287,9 @@ def test_victims_that_need_equal_counts_are_wrapped_and_the_record_says_so(
 ) -> None:
     network = initial_network(Recipe(victim, size="tiny"))
     record = evaluate(network, task=task, samples=1, vertices=800)
-    assert record["cell"]["wrappers"] == (["EqualPoints"] if wrapped else [])
-    assert record["cell"]["victim"] == victim
-    assert set(record["metrics"]["trivial"]) == {"copy-pose", "copy-identity", "mean-mesh"}
+    assert record.cell.wrappers == (("EqualPoints",) if wrapped else ())
+    assert record.cell.victim == victim
+    assert set(record.metrics.trivial) == {"copy-pose", "copy-identity", "mean-mesh"}
 
 
 @pytest.mark.parametrize("attack", [FGM(Budget(0.02)), PGD(Budget(0.02), iterations=2)], ids=type)
@@ -295,30 +297,39 @@ def test_victims_that_need_equal_counts_are_wrapped_and_the_record_says_so(
 def test_attacks_have_the_budget_of_the_points_there_are(task: str, attack: Attack) -> None:
     network = initial_network(Recipe("npt", size="tiny"))
     results = [
-        evaluate(network, attack=attack, task=task, samples=3, vertices=800, batch_size=size)
+        evaluate_all(
+            Evaluation(network, (attack,), task=task, samples=3, vertices=800), Execution(size)
+        )[0]
         for size in (1, 3)
     ]
     points = 800 - 240 if "drop" in task else 800 + 400
-    metrics = results[0]["metrics"]
-    assert metrics["radius"] == pytest.approx(0.02 * math.sqrt(3 * points))
-    assert metrics["norms"]["rms"]["max"] <= 0.02 * (1 + 1e-6)
+    found = results[0].metrics.attack
+    assert found is not None
+    assert found.radius == pytest.approx(0.02 * math.sqrt(3 * points))
+    assert found.norms["rms"].max <= 0.02 * (1 + 1e-6)
     for name in ("pmd", "clean_pmd", "noise_pmd"):
-        one, three = (each["metrics"][name]["per_sample"] for each in results)
+        one, three = (each.metrics.summaries[name].per_sample for each in results)
         np.testing.assert_allclose(one, three, rtol=1e-4)
 
 
 def test_a_surrogate_is_wrapped_too() -> None:
     victim, surrogate = (initial_network(Recipe(v, size="tiny")) for v in ("npt-mp", "npt"))
-    settings = {"access": "transfer", "surrogate": surrogate, "samples": 1, "vertices": 800}
-    record = evaluate(victim, attack=FGM(Budget(0.02)), task="anny/drop-global@1", **settings)
-    assert record["cell"]["access"] == "transfer from npt"
-    assert record["cell"]["wrappers"] == []
+    record = evaluate(
+        victim,
+        attack=FGM(Budget(0.02)),
+        access=Surrogate(surrogate),
+        task="anny/drop-global@1",
+        samples=1,
+        vertices=800,
+    )
+    assert str(record.cell.access) == "transfer from npt"
+    assert record.cell.wrappers == ()
 
 
 def test_flag_of_distorted_tasks() -> None:
     copying = Toy(lambda pose, identity: identity)
     for task, flag in (("anny/seen", "under-trained"), ("anny/noise@0.01", "near-trivial")):
-        assert evaluate(copying, task=task, samples=1, vertices=800)["flags"] == [flag]
+        assert evaluate(copying, task=task, samples=1, vertices=800).flags == (flag,)
 
 
 def test_picture_of_a_scan(tmp_path: Path) -> None:

@@ -165,10 +165,10 @@ def test_a_record_of_a_data_set(data: Path) -> None:
     assert isinstance(pairs, PairTask)
     copy = Toy(lambda pose, identity: identity)
     record = evaluate(copy, task="smpl-npt/unseen", samples=SAMPLES, vertices=VERTICES)
-    assert record["cell"]["vertices"] == VERTICES
-    assert record["cell"]["fingerprint"] == pairs.fingerprint
-    trivial = record["metrics"]["trivial"]
-    assert trivial["copy-identity"] == pytest.approx(record["metrics"]["clean_pmd"]["mean"])
+    assert record.cell.vertices == VERTICES
+    assert record.cell.fingerprint == pairs.fingerprint
+    trivial = record.metrics.trivial
+    assert trivial["copy-identity"] == pytest.approx(record.metrics.clean_pmd.mean)
     assert len(set(trivial.values())) == 3
 
 

@@ -143,7 +143,7 @@ from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.training.loop import Recipe, initial_network
 network = initial_network(Recipe("npt", size="tiny")).eval()
 record = evaluate(network, samples=1, vertices=800)
-print(record["cell"]["victim"], len(record["metrics"]["pmd"]["per_sample"]))
+print(record.cell.victim, len(record.metrics.pmd.per_sample))
 try:
     import jaxtyping
 except ModuleNotFoundError:

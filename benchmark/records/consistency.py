@@ -41,7 +41,7 @@ def contradictions(record: Record) -> Iterator[Problem]:
         yield from missing
         return
     cell, metrics = record.cell, record.metrics
-    columns = {name: each.values for name, each in _summaries(record).items()}
+    columns = {name: each.values for name, each in metrics.summaries.items()}
     norms: dict[str, Column] = {}
     if metrics.attack is not None:
         norms = {name: np.array(each.per_sample) for name, each in metrics.attack.norms.items()}
@@ -49,7 +49,7 @@ def contradictions(record: Record) -> Iterator[Problem]:
     if wrong:
         yield from wrong[:1]
         return
-    for name, summary in _summaries(record).items():
+    for name, summary in metrics.summaries.items():
         yield from _summary_problems(f"metrics.{name}", summary)
     yield from _twin_problems(columns, attacked=cell.attack is not None)
     if cell.attack is not None and metrics.attack is not None:
@@ -90,13 +90,6 @@ def _missing(record: Record) -> Iterator[Problem]:
             yield Problem(f"metrics.{name}", "does not belong to a cell without a defence")
     if cell.defense is not None and metrics.clean_kept is None:
         yield Problem("metrics.clean_kept", "is missing")
-
-
-def _summaries(record: Record) -> dict[str, Summary]:
-    """Every summary of a record under its JSON name."""
-    metrics = record.metrics
-    found = {f"clean_{name}": each for name, each in metrics.clean.items()} | metrics.attacked
-    return found if metrics.attack is None else {**found, "noise_pmd": metrics.attack.noise_pmd}
 
 
 def _length_problems(

@@ -170,6 +170,12 @@ class Metrics:
     """Mean share of clean points that the defence keeps; None without a defence."""
 
     @property
+    def summaries(self) -> dict[str, Summary]:
+        """Every summary under its name in the JSON form: pmd, clean_pmd, noise_pmd, ..."""
+        found = {f"clean_{name}": each for name, each in self.clean.items()} | self.attacked
+        return found if self.attack is None else {**found, "noise_pmd": self.attack.noise_pmd}
+
+    @property
     def pmd(self) -> Summary:
         """PMD under the attack."""
         return self.attacked["pmd"]
