@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
+from posebench.benchmark.records.show import record_html, record_text
 from posebench.benchmark.stats.bootstrap import Summary
 from posebench.fields import STRICT, Count, Interval, Least, Matches, Most, Name, Number, Sha256
 from posebench.norms import AccessKind, Norm, Unit
@@ -244,3 +245,9 @@ class Record:
     """Per sample."""
     environment: Environment
     """Where it was measured."""
+
+    def __str__(self) -> str:
+        return record_text(self)
+
+    def _repr_html_(self) -> str:
+        return record_html(self)
