@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import FGM, PGD
-from posebench.benchmark.data.anny import load_task, parse_task
+from posebench.benchmark.data.anny import Anny
 from posebench.benchmark.data.corruptions import (
     CORRUPTIONS,
     add_global,
@@ -24,7 +24,8 @@ from posebench.benchmark.data.corruptions import (
     rotate,
     scale,
 )
-from posebench.benchmark.data.distortion import KINDS, parse_distortion
+from posebench.benchmark.data.datasets import load_task, parse_task
+from posebench.benchmark.data.distortion import kinds, parse_distortion
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.reports.pictures import draw_rows, sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
@@ -261,8 +262,8 @@ def test_names_are_read_strictly(name: str, message: str) -> None:
 
 
 def test_every_kind_has_a_task() -> None:
-    for kind in KINDS:
-        split, distortion = parse_task(f"anny/{kind}@1")
+    for kind in kinds():
+        split, distortion = Anny().split_of(f"anny/{kind}@1")
         assert (split, distortion and distortion.kind) == ("anny/seen", kind)
 
 

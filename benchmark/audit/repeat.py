@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from posebench.attacks import ATTACKS, make_attack
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import dataset_of
 from posebench.benchmark.records.store import Record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -135,8 +135,11 @@ def _defense_words(cell: dict[str, Any]) -> list[str] | None:
 
 def _size(cell: dict[str, Any]) -> str | None:
     """The value of ``--size`` that gives this many vertices."""
-    if cell["task"] in DATASET_TASKS:
-        return "compact"
+    try:
+        if dataset_of(cell["task"]).own_vertices:
+            return "compact"
+    except InputError:  # of a plug-in that is not installed here
+        return None
     fits = [name for name, size in SIZES.items() if size.vertices == cell["vertices"]]
     return fits[0] if fits else None
 

@@ -23,8 +23,6 @@ from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 from posebench.victims.wrappers import resampled
 
-KINDS = ("scan", "noise", *CORRUPTIONS)
-
 MAX_NOISE = 1.0
 """Metres; more is not a body any more."""
 
@@ -87,6 +85,11 @@ class Distortion:
         return corruption.apply(points, corruption.levels[int(self.level) - 1], generator)
 
 
+def kinds() -> tuple[str, ...]:
+    """Everything that can be done to a pose source."""
+    return ("scan", "noise", *CORRUPTIONS)
+
+
 def parse_distortion(text: str) -> Distortion:
     """The distortion that ``KIND@LEVEL`` names.
 
@@ -95,8 +98,8 @@ def parse_distortion(text: str) -> Distortion:
             that a record's name can have.
     """
     kind, _, level = text.partition("@")
-    if kind not in KINDS:
-        raise unknown("distortion", kind, KINDS)
+    if kind not in kinds():
+        raise unknown("distortion", kind, kinds())
     if kind == "noise":
         return Distortion(kind, _sigma(level))
     levels = range(len(SEVERITIES)) if kind == "scan" else range(1, 6)

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 import torch
 
 from posebench.attacks import Universal
-from posebench.benchmark.data.anny import MAX_SAMPLES, load_task
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.data.task import MAX_SAMPLES
 from posebench.errors import InputError
 from posebench.interfaces import Defense, Victim
 from posebench.registry import unknown

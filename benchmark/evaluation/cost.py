@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.records.store import environment
 from posebench.errors import InputError
 from posebench.files import write_atomically

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench.attacks import attack_name, run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task
+from posebench.benchmark.data.anny import PoseTransferTask
 from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.metrics import bootstrap_interval
 from posebench.benchmark.records.schema import Problem, read_json, schema_problems

@@ -35,8 +35,11 @@ BUDGET = re.compile(r"Budget\(eps=([^,]*), norm='([^']*)', unit='([^']*)'\)")
 Column = NDArray[np.float64]
 
 
-def contradictions(record: dict[str, Any]) -> Iterator[Problem]:
-    """Fields of a record that fits the schema and yet contradict others."""
+def contradictions(record: dict[str, Any], *, distorted: bool | None = None) -> Iterator[Problem]:
+    """Fields of a record that fits the schema and yet contradict others.
+
+    ``distorted`` says whether the task's pose sources are; None where only the name is at hand.
+    """
     cell, metrics = record["cell"], record["metrics"]
     columns = {
         name: np.array(value["per_sample"], dtype=np.float64)  # null becomes NaN
@@ -70,10 +73,10 @@ def contradictions(record: dict[str, Any]) -> Iterator[Problem]:
         if np.isfinite(three).all():
             yield from _differ("metrics", metrics, attack_metrics(*three))
             yield from _differ("metrics.intervals", metrics["intervals"], rate_intervals(*three))
-    yield from _flag_problems(record)
+    yield from _flag_problems(record, distorted)
 
 
-def _flag_problems(record: dict[str, Any]) -> Iterator[Problem]:
+def _flag_problems(record: dict[str, Any], distorted: bool | None) -> Iterator[Problem]:
     task, metrics = record["cell"]["task"], record["metrics"]
     undefined = {"clean_pmd": {"mean": math.nan}, "gain_over_noise": math.nan}
     known = {
@@ -81,8 +84,9 @@ def _flag_problems(record: dict[str, Any]) -> Iterator[Problem]:
         "gain_over_noise": metrics.get("gain_over_noise", math.inf),
     }
     filled = {name: undefined[name] if value is None else value for name, value in known.items()}
-    # Of other data sets a record does not say whether its pose sources are scans.
-    ways = ("@" in task,) if task.startswith("anny/") else (False, True)
+    if distorted is None and "@" in task:  # a level: but a name without one may be of raw scans
+        distorted = True
+    ways = (False, True) if distorted is None else (distorted,)
     allowed = [flags_of({**metrics, **filled}, distorted=way) for way in ways]
     if record["flags"] not in allowed:
         yield Problem("flags", f"the numbers give {json.dumps(allowed[0])}")

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from posebench.attacks import ATTACKS, make_attack
-from posebench.benchmark.data.anny import parse_task
-from posebench.benchmark.data.dataset_pairs import load_dataset_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import dataset_of, parse_task, task_vertices
 from posebench.benchmark.evaluation.access import seen_by_attack
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.harness import evaluate_sweep
@@ -80,12 +78,14 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         networks[0][0], options["defense"], options["access"], options["surrogate"]
     )
     check_writable(settings.out)
-    if settings.task in DATASET_TASKS:
+    if dataset_of(settings.task).on_disk:
         job = bar.add_task("reading meshes", total=None)
-        data = load_dataset_task(
-            settings.task, samples=settings.samples, progress=partial(bar.advance, job)
+        options["vertices"] = task_vertices(
+            settings.task,
+            options["vertices"],
+            samples=settings.samples,
+            progress=partial(bar.advance, job),
         )
-        options["vertices"] = data.vertices
     results = []
     for network, source in networks:
         label = f"{network.spec.title}, {source.training} training"
@@ -115,8 +115,7 @@ def evaluation_arguments(settings: RunSettings) -> tuple[list[Attack | None], di
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
-    if settings.task not in DATASET_TASKS:
-        parse_task(settings.task)
+    parse_task(settings.task)
     unit, norm = cast(Unit, settings.eps_unit), cast(Norm, settings.norm)
     budgets = [Budget(eps, norm, unit) for eps in settings.eps]
     attacks: list[Attack | None] = [None]

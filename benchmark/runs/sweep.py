@@ -14,8 +14,7 @@ from typing import Literal, TypeVar, get_args
 
 import torch
 
-from posebench.benchmark.data.dataset_pairs import load_dataset_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import task_vertices
 from posebench.benchmark.evaluation.cells import VictimSource, plan_evaluation
 from posebench.benchmark.records.store import Record, cell_path, record_path, write_record
 from posebench.benchmark.runs.grid import Grid, grid_settings
@@ -95,9 +94,9 @@ def planned_paths(
 ) -> tuple[Path, ...]:
     """Where the records of a run with these settings will be, below their folder."""
     attacks, options = evaluation_arguments(settings)
-    if settings.task in DATASET_TASKS:
-        data = load_dataset_task(settings.task, samples=settings.samples)
-        options["vertices"] = data.vertices
+    options["vertices"] = task_vertices(
+        settings.task, options["vertices"], samples=settings.samples
+    )
     plan = plan_evaluation(network, attacks, source=source, **options)
     return tuple(cell_path(Path(), cell) for cell in plan.cells)
 
@@ -165,9 +164,9 @@ def evaluate_settings(settings: RunSettings) -> list[Record]:
         InputError: bad settings, a victim that misbehaves, or too little memory for one pair.
     """
     attacks, options = evaluation_arguments(settings)
-    if settings.task in DATASET_TASKS:
-        data = load_dataset_task(settings.task, samples=settings.samples)
-        options["vertices"] = data.vertices
+    options["vertices"] = task_vertices(
+        settings.task, options["vertices"], samples=settings.samples
+    )
     device = resolve_device(settings.device)
     (network, source), *_ = find_networks(settings.victim, settings.weights, settings.size)
 
