@@ -71,11 +71,10 @@ class Distortion:
             corruption = CORRUPTIONS[self.kind]
             text = f"{self.kind} {corruption.levels[int(self.level) - 1]:g} {corruption.unit}"
             text += f" version {corruption.version}" if corruption.version != 1 else ""
-        found = {name: getattr(module, name) for module, name, _ in FIRST.get(self.kind, ())}
-        changed = [
-            f"{n}={found[n]!r}" for _, n, first in FIRST.get(self.kind, ()) if found[n] != first
-        ]
-        return " ".join([text, *changed])
+        for module, name, first in FIRST.get(self.kind, ()):
+            if (value := getattr(module, name)) != first:
+                text += f" {name}={value!r}"
+        return text
 
     @property
     def keeps_count(self) -> bool:
