@@ -312,7 +312,7 @@ BAD_DATA: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "not that data set": ("smg-3d/seen", lambda d: None, "no SMG-3D meshes such as id_1_pose_2"),
     "no dfaust": ("dfaust/scans", lambda d: None, "no registrations_m.hdf5"),
     "other split's meshes": ("smpl-npt/seen", lambda d: None, "need .* not on disk"),
-    "cut mesh": ("smpl-npt/unseen", cut_mesh, "id15_321.obj: not a mesh"),
+    "cut mesh": ("smpl-npt/unseen", cut_mesh, "id15_321.obj: line 18: a face needs 3 corners"),
     "millimetres": ("smpl-npt/unseen", in_millimetres, "id15_321.obj: longest side .*millimetres"),
     "no such task": ("smpl-npt/unsen", lambda d: None, "did you mean 'smpl-npt/unseen'"),
 }

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from posebench.benchmark.data.layouts import Key, Pair
 from posebench.benchmark.data.mesh_cache import MeshTable, check_metres
-from posebench.benchmark.data.mesh_reader import read_mesh
 from posebench.benchmark.data.task import PROTOCOL_SEED, renumber, reordered, shuffles
+from posebench.benchmark.meshes.files import read_data
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
@@ -175,6 +175,6 @@ class DatasetTask:
 
 def _points_of(path: Path) -> NDArray[np.float32]:
     """Points of a raw scan, metres."""
-    points = read_mesh(path).vertices.astype(np.float32)
+    points = read_data(path).points.astype(np.float32)
     check_metres(points, str(path), SCAN_SIDES)
     return points
