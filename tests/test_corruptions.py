@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import FGM, PGD
-from posebench.benchmark.data.anny import load_task, parse_task
+from posebench.benchmark.data import corruptions, depth_camera, scan
+from posebench.benchmark.data.anny import Anny
 from posebench.benchmark.data.corruptions import (
     CORRUPTIONS,
     add_global,
@@ -24,7 +26,8 @@ from posebench.benchmark.data.corruptions import (
     rotate,
     scale,
 )
-from posebench.benchmark.data.distortion import KINDS, parse_distortion
+from posebench.benchmark.data.datasets import load_task, parse_task
+from posebench.benchmark.data.distortion import FIRST, kinds, parse_distortion
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation
@@ -236,6 +239,47 @@ def test_fingerprints_tell_distortions_apart_and_leave_clean_ones_alone() -> Non
     assert task.fingerprint == cell["fingerprint"]
 
 
+def test_fingerprints_of_committed_records_hold() -> None:
+    """One record of each distorted task: what was measured is still what is loaded."""
+    folders = sorted((ROOT / "leaderboards" / "records").glob("anny-*@*"))
+    assert len(folders) > 20
+    for folder in folders:
+        cell = json.loads(next(folder.rglob("*.json")).read_text(encoding="utf-8"))["cell"]
+        task = load_task(cell["task"], samples=cell["samples"], vertices=cell["vertices"])
+        assert task.fingerprint == cell["fingerprint"], cell["task"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [(kind, n) for kind, told in FIRST.items() for n in range(len(told))]
+)
+def test_every_constant_is_part_of_the_fingerprint(
+    kind: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name, first = FIRST[kind][number]
+    task = load_task(f"anny/{kind}@1", samples=2, vertices=800)
+    other = tuple(2 * value for value in first) if isinstance(first, tuple) else 2 * first  # type: ignore[operator]
+    monkeypatch.setattr(module, name, other)
+    changed = load_task(f"anny/{kind}@1", samples=2, vertices=800)
+    assert changed.fingerprint != task.fingerprint
+
+
+def test_no_constant_is_forgotten() -> None:
+    """Every number in capitals decides points and is told, or is listed here with its reason."""
+    told = {name for rows in FIRST.values() for _, name, _ in rows}
+    always = {"CAMERAS", "DISTANCE", "HEIGHTS", "WIDTH", "HEIGHT", "FOCAL", "SEVERITIES"}
+    none = {"NEAREST", "LABELS", "BODY", "FLYING", "FLOOR", "OUTLIER", "CORRUPTIONS"}
+    none |= {"POINTCLOUD_C"}  # a refusal, and names
+    for module in (scan, depth_camera, corruptions):
+        names = {name for name in vars(module) if name.isupper()}
+        assert names <= told | always | none
+
+
+def test_other_versions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_task("anny/jitter@1", samples=1, vertices=800).fingerprint
+    monkeypatch.setitem(CORRUPTIONS._entries, "jitter", replace(CORRUPTIONS["jitter"], version=2))
+    assert load_task("anny/jitter@1", samples=1, vertices=800).fingerprint != before
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -263,8 +307,8 @@ def test_names_are_read_strictly(name: str, message: str) -> None:
 
 
 def test_every_kind_has_a_task() -> None:
-    for kind in KINDS:
-        split, distortion = parse_task(f"anny/{kind}@1")
+    for kind in kinds():
+        split, distortion = Anny().split_of(f"anny/{kind}@1")
         assert (split, distortion and distortion.kind) == ("anny/seen", kind)
 
 

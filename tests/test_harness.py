@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from posebench.attacks import FGM, run_attack
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
 from posebench.benchmark.evaluation.metrics import pmd

@@ -28,7 +28,7 @@ from posebench.attacks import (
 )
 from posebench.attacks.universal import interpolated
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.harness import evaluate, evaluate_all
 from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.benchmark.evaluation.plan import Evaluation

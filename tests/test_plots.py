@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from posebench.attacks import FGM
 from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.data.body import LODS, load_body
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.harness import VictimSource
 from posebench.benchmark.evaluation.parts import (
     PARTS,

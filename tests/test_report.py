@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from posebench.attacks import PGD
-from posebench.benchmark.data.corruptions import CORRUPTIONS
+from posebench.benchmark.data.corruptions import POINTCLOUD_C
 from posebench.benchmark.evaluation.cost import Cost, costs_markdown, write_costs
 from posebench.benchmark.records.store import Record, read_records, write_record
 from posebench.benchmark.reports import corruptions as corruption_table
@@ -258,7 +258,7 @@ def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatc
         # Pairs beyond the second are in the clean cell alone and must not count.
         clean = (1e-4 * factor, 3e-4 * factor, 9.0)
         records.append(clean_cell("anny/seen", clean, **who))
-        for name in CORRUPTIONS:
+        for name in POINTCLOUD_C:
             for severity in (1, 3):
                 pmd = (1e-3 * factor * severity, 1e-3 * factor * severity)
                 records.append(clean_cell(f"anny/{name}@{severity}", pmd, **who))
@@ -268,8 +268,8 @@ def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatc
     head, _, *rows = found["corruptions"]
     cells = {row.split(" | ")[1]: row.strip("| ").split(" | ") for row in rows if "| npt |" in row}
     assert head.split(" | ")[2] == "clean"
-    assert cells["clean"][2:] == ["2.0", *["20.0"] * len(CORRUPTIONS), "1.00", "1.00"]
-    assert cells["adversarial"][2:] == ["4.0", *["40.0"] * len(CORRUPTIONS), "2.00", "2.00"]
+    assert cells["clean"][2:] == ["2.0", *["20.0"] * len(POINTCLOUD_C), "1.00", "1.00"]
+    assert cells["adversarial"][2:] == ["4.0", *["40.0"] * len(POINTCLOUD_C), "2.00", "2.00"]
     assert "2 pairs, severities 1, 3." in rows
     assert "| gct | clean | - |" in "\n".join(rows)
     (row,) = (line for line in found["table 3"] if line.startswith("| npt |"))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from posebench.attacks import APGD, FGM, PGD
 from posebench.benchmark.data.body import load_body, pose_body
-from posebench.benchmark.meshes.files import MeshFile, frame_for, read_mesh
+from posebench.benchmark.meshes.files import MeshFile, read_mesh
+from posebench.benchmark.meshes.frame import frame_for
 from posebench.benchmark.meshes.surface import Surface, sample_surface
 from posebench.benchmark.retarget import transfer as transfer_module
 from posebench.benchmark.retarget.attack import attacked, attacked_in_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,12 @@ def check(
         typer.Option(help="Victim for transfer attacks; default gct, for gct itself npt."),
     ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Test pairs, at least 2.")] = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
     size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
@@ -46,6 +53,8 @@ def check(
     """
     from posebench.benchmark.checks.run import CheckSettings, check_weights
 
+    if data is not None:
+        os.environ["POSEBENCH_DATA"] = str(data)
     settings = CheckSettings(
         victim=victim,
         weights=weights,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from posebench.benchmark.meshes.files import Frame
+    from posebench.benchmark.meshes.frame import Frame
     from posebench.benchmark.retarget.transfer import Identity, PoseSource
     from posebench.interfaces import Attack, Defense
     from posebench.victims import PoseTransferNetwork
@@ -226,7 +226,7 @@ class FrameOptions:
 
     def frames(self) -> tuple[Frame, Frame]:
         """Of the pose source and of the identity."""
-        from posebench.benchmark.meshes.files import frame_for
+        from posebench.benchmark.meshes.frame import frame_for
 
         turn = self.turn if self.pose_turn is None else self.pose_turn
         of_pose = frame_for(self.pose_unit or self.unit, self.up_of_pose, turn)

@@ -8,7 +8,8 @@ from typing import get_args
 import torch
 
 from posebench.attacks import Universal
-from posebench.benchmark.data.anny import MAX_SAMPLES, load_task
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.data.task import MAX_SAMPLES
 from posebench.errors import InputError
 from posebench.interfaces import Defense, Victim
 from posebench.norms import AccessKind

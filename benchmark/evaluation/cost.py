@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.records.codec import decode
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.form import plain

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task
+from posebench.benchmark.data.anny import PoseTransferTask
 from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.stats.bootstrap import Column
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Victim

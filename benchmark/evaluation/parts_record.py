@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from posebench.attacks import attack_name
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.parts import PARTS, means_by_part, part_weights
 from posebench.benchmark.evaluation.sources import Source
 from posebench.benchmark.records.codec import decode

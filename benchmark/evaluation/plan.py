@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import cast
 
 from posebench.attacks import EOT, Transfer, attack_name
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.task import PairTask
 from posebench.benchmark.evaluation.access import Surrogate, seen_by_attack
 from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS

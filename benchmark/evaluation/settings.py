@@ -10,8 +10,7 @@ from typing import cast
 import numpy as np
 
 from posebench.attacks import make_attack
-from posebench.benchmark.data.anny import parse_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.evaluation.sources import Source, load_surrogate
@@ -125,8 +124,7 @@ def checked(settings: EvaluationSettings) -> EvaluationSettings:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
-    if settings.task not in DATASET_TASKS:
-        parse_task(settings.task)
+    parse_task(settings.task)
     if settings.defense == NONE and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     settings = settings.completed()

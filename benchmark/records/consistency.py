@@ -30,12 +30,14 @@ SINGLE = 1e-5
 BUDGET = re.compile(r"Budget\(eps=([^,]*), norm='([^']*)', unit='([^']*)'\)")
 
 NEEDED_NORMS = ("rms", "l2", "linf", "l2_vertex")
-NEEDED_TRIVIAL = ("copy-pose", "copy-identity")
-"""Norms and baselines of every record; tasks with training meshes also have a mean mesh."""
+"""Norms of every attacked cell."""
 
 
-def contradictions(record: Record) -> Iterator[Problem]:
-    """Fields of a record that fits its type and yet contradict others."""
+def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator[Problem]:
+    """Fields of a record that fits its type and yet contradict others.
+
+    ``distorted`` says whether the task's pose sources are; None where only the name is at hand.
+    """
     missing = list(_missing(record))
     if missing:
         yield from missing
@@ -61,7 +63,7 @@ def contradictions(record: Record) -> Iterator[Problem]:
             yield from _differ("metrics", metrics.attack.rates, success_rates(*three))
             intervals = success_intervals(*three)
             yield from _differ("metrics.intervals", metrics.attack.intervals, intervals)
-    yield from _flag_problems(record)
+    yield from _flag_problems(record, distorted)
 
 
 def _missing(record: Record) -> Iterator[Problem]:
@@ -70,7 +72,6 @@ def _missing(record: Record) -> Iterator[Problem]:
     names: list[tuple[str, Mapping[str, object], tuple[str, ...]]] = [
         ("metrics.clean_", metrics.clean, ("pmd",)),
         ("metrics.", metrics.attacked, ("pmd",)),
-        ("metrics.trivial.", metrics.trivial, NEEDED_TRIVIAL),
     ]
     if metrics.attack is not None:
         rates = tuple(success_rates(*np.ones((3, 1))))
@@ -83,6 +84,8 @@ def _missing(record: Record) -> Iterator[Problem]:
         for name in needed:
             if name not in found:
                 yield Problem(prefix + name, "is missing")
+    if not metrics.trivial:
+        yield Problem("metrics.trivial", "must hold at least one answer that needs no skill")
     if cell.attack is None and metrics.attack is not None:
         yield Problem("metrics.norms", "does not belong to a cell without an attack")
     for name, value in (("kept", metrics.kept), ("clean_kept", metrics.clean_kept)):
@@ -118,10 +121,10 @@ def _norm_problems(found: UnderAttack, norms: Mapping[str, Column]) -> Iterator[
         yield from _differ(f"metrics.norms.{name}", asdict(found.norms[name]), expected)
 
 
-def _flag_problems(record: Record) -> Iterator[Problem]:
-    task = record.cell.task
-    # Of other data sets a record does not say whether its pose sources are scans.
-    ways = ("@" in task,) if task.startswith("anny/") else (False, True)
+def _flag_problems(record: Record, distorted: bool | None) -> Iterator[Problem]:
+    if distorted is None and "@" in record.cell.task:
+        distorted = True  # a level says so; a name without one may be of raw scans
+    ways = (False, True) if distorted is None else (distorted,)
     allowed = [flags_of(record.metrics, distorted=way) for way in ways]
     if record.flags not in allowed:
         yield Problem("flags", f"the numbers give {json.dumps(allowed[0])}")

@@ -162,7 +162,7 @@ class Metrics:
     attacked: dict[str, Summary]
     """Metric -> its values under the attack; those of ``clean`` where there is none."""
     trivial: dict[str, Annotated[float, Least(0)]]
-    """Mean PMD of answers that need no skill: copy-pose, copy-identity, mean-mesh."""
+    """Mean PMD of answers that need no skill, at least one; which there are depends on the data."""
     attack: UnderAttack | None = None
     """None for a clean cell."""
     kept: Annotated[float, Least(0), Most(1)] | None = None

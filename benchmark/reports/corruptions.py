@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.data.corruptions import CORRUPTIONS
+from posebench.benchmark.data.corruptions import POINTCLOUD_C
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.paper import (
     CLEAN,
@@ -103,7 +103,7 @@ def _times_lower(before: Any, after: Any) -> str:
 
 def table_corruptions(records: list[Record]) -> list[str]:
     """Mean PMD over severities of each corruption, and the two means over corruptions."""
-    columns = ["victim", "training", "clean", *CORRUPTIONS, "mCE", "relative mCE"]
+    columns = ["victim", "training", "clean", *POINTCLOUD_C, "mCE", "relative mCE"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     records = [record for record in records if shipped_plain(record)]
     rows = [(victim, training) for victim in TABLE_1 for training in TRAININGS]
@@ -117,7 +117,7 @@ def table_corruptions(records: list[Record]) -> list[str]:
     for row, found in errors.items():
         shown = [_shown(1e4 * found[c], 1) if c in found else "-" for c in columns[2:-2]]
         means = ["-", "-"]
-        if len(found) == len(errors[REFERENCE]) == 1 + len(CORRUPTIONS):
+        if len(found) == len(errors[REFERENCE]) == 1 + len(POINTCLOUD_C):
             means = [_shown(mean, 2) for mean in corruption_errors(found, errors[REFERENCE])]
         lines.append(f"| {' | '.join([*row, *shown, *means])} |")
     if any(len(found) > 1 for found in values.values()):
@@ -132,7 +132,7 @@ def _shown(value: float, digits: int) -> str:
 def values_of(records: list[Record], victim: str, training: str) -> dict[str, NDArray[np.float64]]:
     """Corruption, or "clean", -> PMD (severities, pairs); those with all severities measured."""
     tasks = {"clean": ["anny/seen"]}
-    tasks |= {name: [f"anny/{name}@{severity}" for severity in SEVERITIES] for name in CORRUPTIONS}
+    tasks |= {name: [f"anny/{name}@{severity}" for severity in SEVERITIES] for name in POINTCLOUD_C}
     found = {}
     for name, wanted in tasks.items():
         cells = [find(records, victim=victim, training=training, task=t, **CLEAN) for t in wanted]

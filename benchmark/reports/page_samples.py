@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import FGM, PGD, attack_name, run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
+from posebench.benchmark.data.datasets import dataset_of, load_task
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.benchmark.records.environment import environment
@@ -74,11 +74,11 @@ def make_sample(
     after each victim's weights.
     """
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    if not isinstance(pairs, PoseTransferTask) or pairs.distorted:
-        raise InputError(f"samples are made of anny's undistorted splits, not of {task!r}")
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
-    pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]
+    pose_faces = pairs.pose_faces(ids)
+    if pose_faces is None or dataset_of(task).on_disk:
+        raise InputError(f"samples are of undistorted poses that may be published, not of {task!r}")
     victims = []
     for name in SAMPLE_VICTIMS:
         for network, source in find_networks(name, None, size):
@@ -93,7 +93,7 @@ def make_sample(
         "seed": seed,
         "environment": environment("cpu"),
         "pose": packed(batch.pose.points[0].numpy()),
-        "pose_faces": packed_faces(pose_faces.numpy()),
+        "pose_faces": packed_faces(pose_faces[0].numpy()),
         "identity": packed(batch.identity.points[0].numpy()),
         "truth": packed(centred(batch.target).points[0].numpy()),
         "faces": packed_faces(batch.faces[0].numpy()),

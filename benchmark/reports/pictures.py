@@ -16,11 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import load_task, task_vertices
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.meshes.surface import Surface, sample_surface
-from posebench.errors import InputError
 from posebench.files import write_atomically
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Victim
@@ -126,15 +124,12 @@ def sample_panels(
     victim: Victim, attack: Attack, *, task: str, sample: int, vertices: int, seed: int = 0
 ) -> list[Panel]:
     """Six panels of one test pair: pose, attacked pose, identity, truth, clean and attacked."""
-    if task in DATASET_TASKS:
-        raise InputError(f"pictures are drawn of anny's tasks alone, not of {task}")
+    vertices = task_vertices(task, vertices, samples=sample + 1)
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
-    pose_faces = None
-    if not pairs.distorted:
-        pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0].numpy()
+    over_pose = pairs.pose_faces(ids)
+    pose_faces = None if over_pose is None else over_pose[0].numpy()
     faces = batch.faces[0].numpy()
     victim = victim if pairs.keeps_count else any_count(victim)
     result = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))

@@ -182,9 +182,8 @@ def print_unpaired(facts: dict[str, Any]) -> None:
 def print_registries() -> None:
     """Everything that has a name."""
     from posebench.attacks import ATTACKS
-    from posebench.benchmark.data.anny import TASKS
-    from posebench.benchmark.data.datasets import DATASET_TASKS
-    from posebench.benchmark.data.distortion import KINDS
+    from posebench.benchmark.data.corruptions import CORRUPTIONS
+    from posebench.benchmark.data.datasets import task_names
     from posebench.defenses import DEFENSES
     from posebench.victims import SIZES, VICTIMS
     from posebench.victims.weights import shipped_path
@@ -205,11 +204,11 @@ def print_registries() -> None:
     console.print(table)
     console.print(f"attacks: {', '.join(ATTACKS)}")
     console.print(f"defences: {', '.join(DEFENSES)}")
-    console.print(f"tasks: {', '.join(TASKS)}")
+    console.print(f"tasks: {', '.join(task_names(on_disk=False))}")
     console.print(
         "distorted pose sources of anny/seen: anny/scan@0 to @5, anny/noise@0.02 (metres), "
-        f"severities @1 to @5 of {', '.join(f'anny/{kind}' for kind in KINDS[2:])}"
+        f"severities @1 to @5 of {', '.join(f'anny/{kind}' for kind in CORRUPTIONS)}"
     )
-    console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
+    console.print(f"tasks on data that you have: {', '.join(task_names(on_disk=True))}")
     sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
     console.print(f"sizes: {', '.join(sizes)}")

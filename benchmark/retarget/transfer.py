@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from posebench.benchmark.evaluation.measure import predict
-from posebench.benchmark.meshes.files import MeshFile, check_body
+from posebench.benchmark.meshes.files import MeshFile
+from posebench.benchmark.meshes.frame import check_body
 from posebench.benchmark.meshes.surface import Surface, apart, edge_distortion
 from posebench.benchmark.meshes.types import Points, check_count
 from posebench.cloud import Clouds

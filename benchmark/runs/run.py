@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from posebench.benchmark.data.dataset_pairs import load_dataset_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import task_vertices
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
@@ -85,9 +84,8 @@ def ready(
         InputError: anything that cannot be, found without a forward.
     """
     given = evaluation_of(asked, source)
-    if asked.task in DATASET_TASKS:
-        data = load_dataset_task(asked.task, samples=asked.samples, progress=progress)
-        given = replace(given, vertices=data.vertices)
+    vertices = task_vertices(asked.task, given.vertices, samples=asked.samples, progress=progress)
+    given = replace(given, vertices=vertices)
     plan_evaluation(given)
     return given
 

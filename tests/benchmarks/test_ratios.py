@@ -19,8 +19,9 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from posebench.attacks import FGM, PGD, run_attack
-from posebench.benchmark.data.anny import load_task, training_meshes
+from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
 from posebench.benchmark.data.scan import SEVERITIES, scan_mesh
 from posebench.benchmark.training.adversarial import Adversarial
