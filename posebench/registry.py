@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -30,10 +31,13 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, plural: str) -> None:
         self.kind = kind
         self.group = f"posebench.{plural}"
-        self._entries: dict[str, T] = {}
+        self.about: dict[str, str] = {}
+        self._entries: dict[str, T | str] = {}
 
-    def register(self, name: str, entry: T) -> T:
-        """Add an entry.
+    def register(self, name: str, entry: T | str, about: str = "") -> None:
+        """Add an entry: an object, or "module:attribute", which is imported when first asked for.
+
+        ``about`` is the line that ``posebench list`` shows, which must not need the import.
 
         Raises:
             ValueError: if the name is taken, as when a module is imported under two names.
@@ -41,7 +45,8 @@ class Registry(Mapping[str, T], Generic[T]):
         if name in self._entries:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._entries[name] = entry
-        return entry
+        if about:
+            self.about[name] = about
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
@@ -51,7 +56,11 @@ class Registry(Mapping[str, T], Generic[T]):
                     self.register(name, entry)
                 return entry
             raise unknown(self.kind, name, self)
-        return self._entries[name]
+        found = self._entries[name]
+        if isinstance(found, str):
+            module, _, attribute = found.partition(":")
+            found = self._entries[name] = getattr(import_module(module), attribute)
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in list(self)

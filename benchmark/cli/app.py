@@ -166,12 +166,12 @@ def run(
         print_run(results)
 
 
-@app.command("list")
+@app.command("list", epilog="Example:\n\n- posebench list")
 def list_all() -> None:
-    """Victims (with shipped weights), attacks, defences, tasks and sizes."""
-    from posebench.benchmark.reports.tables import print_registries
+    """Victims (with shipped weights), attacks, defences, tasks and sizes, one line each."""
+    from posebench.benchmark.cli.list import list_all
 
-    print_registries()
+    list_all()
 
 
 app.command(epilog=train_command.EXAMPLES)(train_command.train)

@@ -177,39 +177,3 @@ def print_unpaired(facts: dict[str, Any]) -> None:
     )
     for path in facts["written"]:
         console.print(path, soft_wrap=True, markup=False)
-
-
-def print_registries() -> None:
-    """Everything that has a name."""
-    from posebench.attacks import ATTACKS
-    from posebench.benchmark.data.anny import TASKS
-    from posebench.benchmark.data.datasets import DATASET_TASKS
-    from posebench.benchmark.data.distortion import KINDS
-    from posebench.defenses import DEFENSES
-    from posebench.victims import SIZES, VICTIMS
-    from posebench.victims.weights import shipped_path
-
-    table = Table(title="victims")
-    for column in ("name", "network", "paper", "point counts", "shipped weights"):
-        table.add_column(column)
-    for name in VICTIMS:
-        spec = VICTIMS[name].spec
-        shipped = [
-            f"{size}{' adversarial' if adversarial else ''}"
-            for size in SIZES
-            for adversarial in (False, True)
-            if shipped_path(name, size, adversarial=adversarial).is_file()
-        ]
-        table.add_row(name, spec.title, spec.paper, spec.point_counts, ", ".join(shipped) or "-")
-    console = Console()
-    console.print(table)
-    console.print(f"attacks: {', '.join(ATTACKS)}")
-    console.print(f"defences: {', '.join(DEFENSES)}")
-    console.print(f"tasks: {', '.join(TASKS)}")
-    console.print(
-        "distorted pose sources of anny/seen: anny/scan@0 to @5, anny/noise@0.02 (metres), "
-        f"severities @1 to @5 of {', '.join(f'anny/{kind}' for kind in KINDS[2:])}"
-    )
-    console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
-    sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
-    console.print(f"sizes: {', '.join(sizes)}")
