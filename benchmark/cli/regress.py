@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 EXAMPLES = """
@@ -23,6 +25,7 @@ Examples:
 """
 
 
+@when_memory_runs_out("smaller cells in the gate's file (--config) or --device cpu")
 def regress(
     config: Annotated[
         Path, typer.Option(help="The gate: a TOML file of cells, see docs/regress.md.")
@@ -43,13 +46,11 @@ def regress(
             "no-sor, budget-low, budget-high or perturbed-weights."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
+    device: options.Device = "cpu",
     summary: Annotated[
         Path | None, typer.Option(help="Markdown file to write, such as a job's summary.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the findings, as JSON.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Are attacks as strong and victims as robust as they were? Exit code 1 if not.
 

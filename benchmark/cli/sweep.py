@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,12 +28,13 @@ Examples:
 """
 
 
+@when_memory_runs_out("a smaller --batch-size, fewer --jobs or --device cpu")
 def sweep(
     file: Annotated[
         str,
         typer.Argument(help="TOML file of grids, or a shipped sweep such as 'table2'."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the JSON records.")] = Path("runs"),
+    out: options.OutFolder = Path("runs"),
     overwrite: Annotated[
         str,
         typer.Option(
@@ -56,13 +59,8 @@ def sweep(
         int,
         typer.Option(help="Pairs at once; halved by itself when memory runs out."),
     ] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
-        ),
-    ] = None,
+    device: options.Device = "auto",
+    data: options.DataFolder = None,
 ) -> None:
     """Run a grid of victims, attacks, defences and tasks; stop and start again at any time.
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: the table of a run, and the registries."""
+"""What the terminal shows of a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from posebench.benchmark.evaluation.cost import Cost
 from posebench.benchmark.evaluation.metrics import KAPPAS
 from posebench.benchmark.records.store import Record
 from posebench.benchmark.reports.curves import curve_area
@@ -105,75 +103,3 @@ def reached(record: Record) -> str:
         f"radius {radius:.4g} m, reached L2 {norms['l2']['max']:.4g} m, "
         f"{norms['rms']['max']:.4g} m RMS"
     )
-
-
-def print_findings(found: list[tuple[str, list[tuple[str, str]]]]) -> None:
-    """What a data folder holds, one table per data set."""
-    console = Console()
-    for title, rows in found:
-        table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for what, finding in rows:
-            table.add_row(what, Text(finding))
-        console.print(table)
-
-
-def print_costs(costs: list[Cost]) -> None:
-    """Time, size and memory of victims."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"one pair, {costs[0].vertices} vertices")
-    names = ("victim", "parameters", "MB", "forward\nms", "gradient\nms", "forward\nMB")
-    for name in (*names, "gradient\nMB"):
-        table.add_column(name, justify="left" if name == "victim" else "right", no_wrap=True)
-    for cost in costs:
-        figures = (cost.megabytes, cost.forward_ms, cost.gradient_ms)
-        table.add_row(
-            cost.victim,
-            f"{cost.parameters:,}",
-            *(f"{value:.1f}" for value in figures),
-            *(f"{value:.0f}" for value in (cost.forward_mb, cost.gradient_mb)),
-        )
-    Console().print(table)
-
-
-UNPAIRED_CAPTION = """\
-no ground truth, so no PMD: cm between the surfaces, both centred,
-as mean (95 % are nearer than); chamfer: mean of both means
-stretched: mean change of edge lengths against the identity's"""
-
-
-def print_unpaired(facts: dict[str, Any]) -> None:
-    """What ``transfer`` and ``attack`` can say of files for which nobody knows the truth."""
-    console = Console()
-    pose, identity = facts["pose"], facts["identity"]
-    table = Table(
-        title=facts["victim"],
-        caption=UNPAIRED_CAPTION,
-        box=box.SIMPLE_HEAD,
-    )
-    for name in ("", "scan to\nresult", "result to\nscan", "chamfer", "stretched"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for name, found in facts["metrics"].items():
-        ways = (found["scan_to_result"], found["result_to_scan"])
-        table.add_row(
-            name,
-            *(f"{100 * way['mean']:.1f} ({100 * way['p95']:.1f})" for way in ways),
-            f"{100 * found['chamfer']:.1f}",
-            percent(found.get("edge_distortion", {}).get("mean")),
-        )
-    console.print(table)
-    if "attack" in facts:
-        size, change, cost = facts["perturbation"], facts["output_change"], facts["cost"]
-        console.print(
-            f"points moved by {100 * size['rms']:.2f} cm RMS per coordinate, at most "
-            f"{100 * size['l2_vertex']:.1f} cm\n"
-            f"output moved by {change['attack'] * 1e4:.1f}e-4, as PMD from the clean output\n"
-            f"{facts['gain_over_noise']:.1f} times as far as under noise of that size\n"
-            f"{cost['forwards']} forward and {cost['backwards']} backward"
-        )
-    console.print(
-        f"pose source: {pose['points']:,} points, {pose['seen']:,} seen\n"
-        f"identity: {identity['points']:,} points, {identity['faces']:,} faces"
-    )
-    for path in facts["written"]:
-        console.print(path, soft_wrap=True, markup=False)
