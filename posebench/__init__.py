@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from posebench.errors import InputError
-from posebench.registry import Registry
-
 if TYPE_CHECKING:
     from posebench.cloud import Clouds
+    from posebench.errors import InputError
     from posebench.interfaces import (
         Attack,
         AttackResult,
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
         VictimSpec,
     )
     from posebench.module_victim import from_module
+    from posebench.registry import Registry
     from posebench.rng import generator_for
 else:
     from posebench.lazy import lazily
@@ -33,7 +32,9 @@ else:
             "Budget": "posebench.interfaces",
             "Clouds": "posebench.cloud",
             "Defense": "posebench.interfaces",
+            "InputError": "posebench.errors",
             "Metric": "posebench.interfaces",
+            "Registry": "posebench.registry",
             "Victim": "posebench.interfaces",
             "VictimSpec": "posebench.interfaces",
             "from_module": "posebench.module_victim",

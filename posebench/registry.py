@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from posebench.errors import InputError
@@ -51,7 +51,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
             for point in entry_points(group=self.group, name=name):
-                entry: T = point.load()
+                entry: T = self._loaded(point)
                 if self._entries.get(name) is not entry:  # importing it may have registered it
                     self.register(name, entry)
                 return entry
@@ -60,6 +60,18 @@ class Registry(Mapping[str, T], Generic[T]):
         if isinstance(found, str):
             module, _, attribute = found.partition(":")
             found = self._entries[name] = getattr(import_module(module), attribute)
+        return found
+
+    def _loaded(self, point: EntryPoint) -> T:
+        """What a package brings. It is a stranger's module, which may fail in any way."""
+        try:
+            found: T = point.load()
+        except Exception as error:
+            owner = "" if point.dist is None else f" of package {point.dist.name}"
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"{self.kind} {point.name!r}{owner} cannot be imported ({reason})"
+            ) from error
         return found
 
     def __contains__(self, name: object) -> bool:

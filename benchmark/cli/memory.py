@@ -24,6 +24,7 @@ def when_memory_runs_out(advice: str) -> Callable[[Callable[P, None]], Callable[
                     raise
                 raise InputError(f"out of memory; try {advice}") from error
 
+        call.__dict__["advice"] = advice
         return call
 
     return decorate

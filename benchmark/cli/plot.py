@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def curves(
 @app.command(
     epilog="Example:\n\n- posebench plot heat --victim npt --victim gct --samples 16 --out heat.png"
 )
+@when_memory_runs_out("a smaller --size")
 def heat(
     victim: Victims,
     out: Out,
@@ -136,6 +138,7 @@ def heat(
 @app.command(
     epilog="Example:\n\n- posebench plot grid --victim npt --victim gct --eps 0.02 --out grid.png"
 )
+@when_memory_runs_out("a smaller --size")
 def grid(
     victim: Victims,
     attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
