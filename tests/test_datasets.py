@@ -19,6 +19,7 @@ from posebench.benchmark.data.datasets import (
     DATASETS,
     load_task,
     parse_task,
+    task_families,
     task_names,
     task_vertices,
 )
@@ -26,6 +27,7 @@ from posebench.benchmark.data.dfaust import find_dfaust
 from posebench.benchmark.data.folder_task import DatasetTask
 from posebench.benchmark.data.layouts import SMG_3D, SMPL_NPT, MeshFolder, find_meshes, read_list
 from posebench.benchmark.data.licensed import split_pairs
+from posebench.benchmark.data.names import TASK_LINES
 from posebench.benchmark.data.task import Dataset, PairTask, TaskName
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.harness import evaluate
@@ -548,3 +550,10 @@ def test_faces_over_the_pose_source(data: Path) -> None:
     clean, noisy = (load_task(f"anny/{n}", samples=1, vertices=800) for n in ("seen", "noise@0.1"))
     assert clean.pose_faces(IDS[:1]) is not None
     assert noisy.pose_faces(IDS[:1]) is None
+
+
+def test_the_listed_names_are_the_tasks_there_are() -> None:
+    """Listing must not load the data sets, so the names stand twice."""
+    families = {name.partition("@")[0] for name in task_families()}
+    listed = {name.partition("@")[0] for name in TASK_LINES}
+    assert listed == {*task_names(), *families}

@@ -95,7 +95,7 @@ def test_undefined_values_in_tables(tmp_path: Path) -> None:
     write_record(tmp_path / "records", made(pmd=(math.nan, 1.0), **SHIPPED))
     write_record(tmp_path / "records", made(victim="gct", **SHIPPED))
     (tmp_path / "README.md").write_text("<!-- headline -->\n<!-- /headline -->\n", encoding="utf-8")
-    write_tables(tmp_path / "records", tmp_path / "boards")
+    write_tables(tmp_path / "records", tmp_path / "boards", tmp_path)
     text = (tmp_path / "boards" / "results.md").read_text(encoding="utf-8")
     assert text.index("| gct |") < text.index("| npt | undefined |"), "undefined last"
     (row,) = [
@@ -116,28 +116,28 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
         "before\n<!-- headline -->\nold\n<!-- /headline -->\nafter\n", encoding="utf-8"
     )
     files = ["results.csv", "results.md", "README.md", "index.html"]
-    assert check_tables(folder, out) == files
-    written = write_tables(folder, out)
+    assert check_tables(folder, out, tmp_path) == files
+    written = write_tables(folder, out, tmp_path)
     assert [path.name for path in written] == files
-    assert check_tables(folder, out) == []
+    assert check_tables(folder, out, tmp_path) == []
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- headline -->\n| victim")
     assert text.endswith("<!-- /headline -->\nafter\n")
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in write_tables(folder, out)] == first
+    assert [path.read_bytes() for path in write_tables(folder, out, tmp_path)] == first
     with (out / "results.md").open("a", encoding="utf-8") as stream:
         stream.write("edited\n")
-    assert check_tables(folder, out) == ["results.md"]
+    assert check_tables(folder, out, tmp_path) == ["results.md"]
     write_record(folder, made(victim="posemae"))
-    assert check_tables(folder, out) == [name for name in files if name != "README.md"]
+    assert check_tables(folder, out, tmp_path) == [name for name in files if name != "README.md"]
     write_record(folder, made(victim="posemae", **SHIPPED))
-    assert check_tables(folder, out) == files
+    assert check_tables(folder, out, tmp_path) == files
 
 
 def test_readme_with_half_a_marker_is_an_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("<!-- headline -->\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"README\.md: .* without <!-- /headline -->"):
-        write_tables(folder, tmp_path / "boards")
+        write_tables(folder, tmp_path / "boards", tmp_path)
     assert not (tmp_path / "boards").exists()
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 EXAMPLES = """
@@ -23,6 +25,7 @@ Examples:
 """
 
 
+@when_memory_runs_out("smaller cells in the gate's file (--config) or --device cpu")
 def regress(
     config: Annotated[
         Path, typer.Option(help="The gate: a TOML file of cells, see docs/regress.md.")
@@ -43,24 +46,22 @@ def regress(
             "no-sor, budget-low, budget-high or perturbed-weights."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
+    device: options.Device = "cpu",
     summary: Annotated[
         Path | None, typer.Option(help="Markdown file to write, such as a job's summary.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the findings, as JSON.")
-    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Are attacks as strong and victims as robust as they were? Exit code 1 if not.
 
     Compares each cell with a committed baseline on the same pairs, by new seeds.
     """
+    from posebench.benchmark.evaluation.sources import resolve_device
     from posebench.benchmark.gate.compare import as_json as findings_json
     from posebench.benchmark.gate.compare import check_gate, update_baseline
     from posebench.benchmark.gate.config import read_gate
     from posebench.benchmark.gate.faults import mutated
     from posebench.benchmark.gate.show import markdown, print_findings
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable, write_atomically
 

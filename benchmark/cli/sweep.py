@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,12 +28,13 @@ Examples:
 """
 
 
+@when_memory_runs_out("a smaller --batch-size, fewer --jobs or --device cpu")
 def sweep(
     file: Annotated[
         str,
         typer.Argument(help="TOML file of grids, or a shipped sweep such as 'table2'."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the JSON records.")] = Path("runs"),
+    out: options.OutFolder = Path("runs"),
     overwrite: Annotated[
         str,
         typer.Option(
@@ -56,20 +59,15 @@ def sweep(
         int,
         typer.Option(help="Pairs at once; halved by itself when memory runs out."),
     ] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
-        ),
-    ] = None,
+    device: options.Device = "auto",
+    data: options.DataFolder = None,
 ) -> None:
     """Run a grid of victims, attacks, defences and tasks; stop and start again at any time.
 
     One record per cell, as of 'posebench run'. A cell that fails costs no other: exit code 1.
     """
+    from posebench.benchmark.evaluation.sources import resolve_device
     from posebench.benchmark.runs.grid import read_grids
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.benchmark.runs.sweep import plan_sweep, remaining, write_outcomes
     from posebench.errors import InputError
     from posebench.files import check_writable

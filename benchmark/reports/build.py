@@ -36,6 +36,10 @@ COLUMNS = (
     "asr_rel@10", "robust_rate", "clean_fail", "gain_over_noise", "copy-pose", "copy-identity",
     "mean-mesh", "flags", "weights_sha256", "commit", "device",
 )  # fmt: skip
+FLAGS_PAGE = "docs/flags.md"
+PAGES = ("README.md", "docs/reproduction.md", FLAGS_PAGE)
+"""Pages that may mark tables, by name within a repository."""
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 """Marks of flags; there are fewer flags than letters."""
 
@@ -219,8 +223,22 @@ def with_tables(page: str, made: dict[str, list[str]], where: str) -> str:
     return page
 
 
-def tables(records_folder: Path, out: Path) -> dict[Path, str]:
-    """Path -> content of every generated file; pages beside ``out`` get the tables they mark.
+def marked_pages(folder: Path, made: dict[str, list[str]]) -> dict[Path, str]:
+    """Path -> content of the pages in a folder that mark one of the tables."""
+    pages = {}
+    for name in PAGES:
+        path = folder / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if any(f"<!-- {table} -->" in text for table in made):
+            pages[path] = with_tables(text, made, path.name)
+    return pages
+
+
+def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[Path, str]:
+    """Path -> content of every generated file.
+
+    ``pages``: a folder whose README.md and docs get the tables that they mark; other pages, and
+    those of other folders, are not touched.
 
     Raises:
         InputError: no records, or one that is not valid.
@@ -241,27 +259,25 @@ def tables(records_folder: Path, out: Path) -> dict[Path, str]:
     made |= corruption_tables(records)
     made["parts"] = parts_table(read_parts(out / "parts"))
     made["checks"] = checks_table(out / "checks")
-    docs = out.parent / "docs"
-    for page in (out.parent / "README.md", docs / "reproduction.md", docs / "flags.md"):
-        if page.is_file():
-            files[page] = with_tables(page.read_text(encoding="utf-8"), made, page.name)
-    explained = files.get(docs / "flags.md", "")
+    marked = {} if pages is None else marked_pages(pages, made)
+    files |= marked
+    explained = "" if pages is None else marked.get(pages / FLAGS_PAGE, "")
     files[out / "index.html"] = page_text(records, read_samples(out / "samples"), explained)
     return files
 
 
-def write_tables(records_folder: Path, out: Path) -> list[Path]:
-    """Write all tables; returns their paths."""
-    files = tables(records_folder, out)
+def write_tables(records_folder: Path, out: Path, pages: Path | None = None) -> list[Path]:
+    """Write all tables, see :func:`tables`; returns their paths."""
+    files = tables(records_folder, out, pages)
     for path, text in files.items():
         write_atomically(path, text)
     return list(files)
 
 
-def check_tables(records_folder: Path, out: Path) -> list[str]:
+def check_tables(records_folder: Path, out: Path, pages: Path | None = None) -> list[str]:
     """Names of the tables that differ from what the records give."""
     return [
         path.name
-        for path, text in tables(records_folder, out).items()
+        for path, text in tables(records_folder, out, pages).items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
