@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -9,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from posebench.benchmark.evaluation.cost import Cost
-from posebench.benchmark.evaluation.metrics import KAPPAS
-from posebench.benchmark.records.types import Record
-from posebench.benchmark.reports.curves import curve_area
+from posebench.benchmark.evaluation.cost import VictimCost
+from posebench.benchmark.records.types import Cell, Record
+from posebench.benchmark.reports.curves import budgets, curve_area
+from posebench.benchmark.reports.markdown import NOTHING, baselines, interval
 from posebench.benchmark.runs.run import CellResult, sweeps_of
+from posebench.benchmark.stats.bootstrap import Summary
+from posebench.benchmark.stats.success import KAPPAS
 
 CAPTION = """\
 PMD x1e-4, mean [95 % bootstrap interval over pairs]
@@ -22,88 +26,88 @@ success: attacked PMD > 10 among pairs with clean PMD <= 10
 x2 worse: attacked PMD at least doubled; clean fails: clean PMD > 10"""
 
 
-def scaled(summary: dict[str, Any]) -> str:
-    """Mean with its 95 % interval in the field's unit, x 1e-4."""
-    if summary["mean"] is None:
-        return "undefined"
-    low, high = summary["ci95"]
-    return f"{summary['mean'] * 1e4:.1f}\n[{low * 1e4:.1f}, {high * 1e4:.1f}]"
+def scaled(summary: Summary) -> str:
+    """Mean and, below it, its 95 % interval in the field's unit, x 1e-4."""
+    return interval(summary).replace(" ", "\n", 1)
 
 
 def percent(value: float | None) -> str:
     """A share in per cent; a dash where undefined."""
-    return "-" if value is None else f"{100 * value:.0f} %"
+    return NOTHING if value is None or math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def print_run(results: list[CellResult]) -> None:
+def print_run(results: Sequence[CellResult]) -> None:
     """The table of one run, its baselines, flags and cost."""
     console = Console()
-    cell = results[0].record["cell"]
-    attacked = cell["attack"] is not None
-    title = f"{cell['victim']} ({cell['size']}), {cell['task']}, {cell['samples']} pairs"
-    if attacked:
-        swept = sorted({r.record["cell"]["eps"] for r in results})
-        shown = f"{swept[0]:g}" if len(swept) == 1 else f"{swept[0]:g} to {swept[-1]:g}"
-        title += f"\n{cell['attack']} {shown} {cell['eps_unit']} ({cell['norm']})"
-    if cell["defense"]:
-        title += f", {cell['defense']} ({cell['access']})"
-    table = Table(
-        title=title, caption=CAPTION if attacked else CAPTION.splitlines()[0], box=box.SIMPLE_HEAD
-    )
-    table.add_column("training")
-    table.add_column("clean", justify="right", no_wrap=True)
-    for name in ("attacked", "noise", "success", "x2\nworse", "clean\nfails") if attacked else ():
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        metrics = result.record["metrics"]
-        label = result.record["cell"]["training"]
-        if attacked and len(swept) > 1:
-            label += f"\neps {result.record['cell']['eps']:g}"
-        row = [label, scaled(metrics["clean_pmd"])]
-        if attacked:
-            row += [
-                scaled(metrics["pmd"]),
-                scaled(metrics["noise_pmd"]).splitlines()[0].partition(" ")[0],
-                percent(metrics["asr@tau"]),
-                percent(metrics[f"asr_rel@{KAPPAS[0]:g}"]),
-                percent(metrics["clean_fail"]),
-            ]
-        table.add_row(*row)
-    console.print(table)
-    trivial = results[0].record["metrics"]["trivial"]
-    console.print(
-        "without any skill: "
-        + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
-    )
-    for label, records in sweeps_of(results).items():
-        if (area := curve_area(records)) is not None:
+    records = [result.record for result in results]
+    console.print(run_table(records))
+    console.print(f"without any skill: {baselines(records[0])}")
+    for label, swept in sweeps_of(list(results)).items():
+        if (area := curve_area(swept)) is not None:
             console.print(f"{label}: PMD x1e-4 averaged over the swept eps {area * 1e4:.1f}")
-    if attacked and all(r.record["cell"]["training"] == "clean" for r in results):
+    attacked = records[0].cell.attack is not None
+    if attacked and all(each.cell.weights.training == "clean" for each in records):
         console.print("adversarial training: no such weights are shipped for this victim yet")
     for result in results:
         record = result.record
         if attacked:
-            cost = record["cost"]
             console.print(
-                f"{record['cell']['training']}: {reached(record)}; "
-                f"{cost['forwards']} forward and {cost['backwards']} backward a sample; "
+                f"{record.cell.weights.training}: {reached(record)}; "
+                f"{record.cost.forwards} forward and {record.cost.backwards} backward a sample; "
                 f"{result.seconds:.1f} s"
             )
-        for flag in record["flags"]:
+        for flag in record.flags:
             console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
         console.print(f"record {result.path}", soft_wrap=True, markup=False)
 
 
+def run_table(records: Sequence[Record]) -> Table:
+    """Trainings, and budgets where several are swept, in rows."""
+    attack, swept = records[0].cell.attack, sorted(set(budgets(records)))
+    caption = CAPTION.splitlines()[0] if attack is None else CAPTION
+    table = Table(title=run_title(records[0].cell, swept), caption=caption, box=box.SIMPLE_HEAD)
+    table.add_column("training")
+    names = ["clean"]
+    names += [] if attack is None else ["attacked", "noise", "success", "x2\nworse", "clean\nfails"]
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        metrics, label = record.metrics, record.cell.weights.training
+        if len(swept) > 1:
+            label += f"\neps {budgets([record])[0]:g}"
+        row = [label, scaled(metrics.clean_pmd)]
+        if metrics.attack is not None:
+            rates = metrics.attack.rates
+            row += [scaled(metrics.pmd), interval(metrics.attack.noise_pmd).partition(" ")[0]]
+            shares = ("asr@tau", f"asr_rel@{KAPPAS[0]:g}", "clean_fail")
+            row += [percent(rates[name]) for name in shares]
+        table.add_row(*row)
+    return table
+
+
+def run_title(cell: Cell, swept: Sequence[float]) -> str:
+    """Victim and task, attack and budgets, defence."""
+    title = f"{cell.victim} ({cell.weights.size}), {cell.task}, {cell.samples} pairs"
+    if cell.attack is not None:
+        shown = f"{swept[0]:g}" if len(swept) == 1 else f"{swept[0]:g} to {swept[-1]:g}"
+        title += f"\n{cell.attack.name} {shown} {cell.attack.unit} ({cell.attack.norm})"
+    if cell.defense is not None:
+        title += f", {cell.defense.name} ({cell.access})"
+    return title
+
+
 def reached(record: Record) -> str:
     """How much of its budget an attack used, at most."""
-    norms, radius = record["metrics"]["norms"], record["metrics"]["radius"]
-    norm = record["cell"]["norm"]
-    if norm in ("drop", "add"):
-        share = norms["dropped" if norm == "drop" else "added"]["max"]
-        return f"{norm} up to {radius:.4g} points, {100 * share:.1f} % reached"
+    attack, found = record.cell.attack, record.metrics.attack
+    if attack is None or found is None:
+        return "no attack"
+    norms = found.norms
+    if attack.norm in ("drop", "add"):
+        share = norms["dropped" if attack.norm == "drop" else "added"].max
+        return f"{attack.norm} up to {found.radius:.4g} points, {100 * share:.1f} % reached"
     return (
-        f"radius {radius:.4g} m, reached L2 {norms['l2']['max']:.4g} m, "
-        f"{norms['rms']['max']:.4g} m RMS"
+        f"radius {found.radius:.4g} m, reached L2 {norms['l2'].max:.4g} m, "
+        f"{norms['rms'].max:.4g} m RMS"
     )
 
 
@@ -119,7 +123,7 @@ def print_findings(found: list[tuple[str, list[tuple[str, str]]]]) -> None:
         console.print(table)
 
 
-def print_costs(costs: list[Cost]) -> None:
+def print_costs(costs: list[VictimCost]) -> None:
     """Time, size and memory of victims."""
     table = Table(box=box.SIMPLE_HEAD, title=f"one pair, {costs[0].vertices} vertices")
     names = ("victim", "parameters", "MB", "forward\nms", "gradient\nms", "forward\nMB")
