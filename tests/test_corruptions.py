@@ -26,7 +26,8 @@ from posebench.benchmark.data.corruptions import (
 )
 from posebench.benchmark.data.distortion import KINDS, parse_distortion
 from posebench.benchmark.evaluation.harness import evaluate
-from posebench.benchmark.reports.pictures import draw_rows, sample_panels
+from posebench.benchmark.reports.pictures import draw_rows
+from posebench.benchmark.reports.sample_picture import sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
