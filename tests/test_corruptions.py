@@ -31,7 +31,8 @@ from posebench.benchmark.data.distortion import FIRST, kinds, parse_distortion
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation
-from posebench.benchmark.reports.pictures import draw_rows, sample_panels
+from posebench.benchmark.reports.pictures import draw_rows
+from posebench.benchmark.reports.sample_picture import sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError

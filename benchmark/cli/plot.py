@@ -37,7 +37,9 @@ def bars(
     ] = False,
 ) -> None:
     """The paper's Table 2 as bars: PMD under an attack, without and with adversarial training."""
-    from posebench.benchmark.reports.figures import bars_of, check_ending, draw_bars, records_below
+    from posebench.benchmark.reports.figures import bars_of, draw_bars
+    from posebench.benchmark.reports.pictures import check_ending
+    from posebench.benchmark.reports.selection import records_below
 
     check_ending(out)
     found = bars_of(records_below(records), task=task, attack=attack, eps=eps, every=every)
@@ -60,7 +62,9 @@ def curves(
 ) -> None:
     """PMD over a swept eps, and success over the threshold: of records that differ in eps alone."""
     from posebench.benchmark.reports.curves import draw_curves
-    from posebench.benchmark.reports.figures import check_ending, records_below, sweeps_of_records
+    from posebench.benchmark.reports.figures import sweeps_of_records
+    from posebench.benchmark.reports.pictures import check_ending
+    from posebench.benchmark.reports.selection import records_below
 
     check_ending(out)
     everything = records_below(records)
@@ -94,8 +98,9 @@ def heat(
     from posebench.benchmark.evaluation.parts import displacements
     from posebench.benchmark.evaluation.parts_record import parts_record, write_parts
     from posebench.benchmark.evaluation.sources import find_networks
-    from posebench.benchmark.reports.figures import check_ending, draw_heat, heat_panels
+    from posebench.benchmark.reports.figures import draw_heat, heat_panels
     from posebench.benchmark.reports.parts import parts_table
+    from posebench.benchmark.reports.pictures import check_ending
     from posebench.files import check_writable
     from posebench.interfaces import Budget
     from posebench.victims import SIZES

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -160,3 +160,8 @@ def read_costs(path: Path) -> Costs:
         InputError: naming the field that is not as it writes it.
     """
     return decode(Costs, read_json(path), str(path))
+
+
+if __name__ == "__main__":
+    name, wanted_size, where_to, times = sys.argv[1:]
+    sys.stdout.write(json.dumps(asdict(measure_cost(name, wanted_size, where_to, int(times)))))

@@ -14,7 +14,7 @@ from typing import Any
 
 from posebench.benchmark.records.codec import Place, decoded, dotted
 from posebench.benchmark.records.json_files import Problem, shortly
-from posebench.benchmark.records.types import Cell, Json, Metrics, Record
+from posebench.benchmark.records.types import AttackCell, Cell, Json, Metrics, Record
 
 SCHEMA = "posebench/record/1"
 """What a record's JSON calls its form."""
@@ -99,9 +99,15 @@ def cell_to_json(cell: Cell) -> Json:
     flat["access"] = str(cell.access)
     if cell.attack is None:
         flat["attack_version"] = 1
-    elif cell.attack.warm_from is not None:
-        flat["attack_settings"] += f"{WARM}{cell.attack.warm_from:g}"
+    else:
+        flat["attack_settings"] = attack_settings(cell.attack)
     return {key: value for key, value in flat.items() if key not in ADDED or value != ADDED[key]}
+
+
+def attack_settings(attack: AttackCell) -> str:
+    """What rebuilds the attack, and where the poses of one in a sweep started."""
+    warm = "" if attack.warm_from is None else f"{WARM}{attack.warm_from:g}"
+    return attack.settings + warm
 
 
 def plain(value: Any) -> Any:

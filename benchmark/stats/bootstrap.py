@@ -93,3 +93,12 @@ def interval_of(redrawn: Column) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(redrawn, ENDS)
     return float(low), float(high)
+
+
+def ratio_interval(before: Column, after: Column) -> tuple[float, float, float]:
+    """mean(before) / mean(after) of the same pairs (n,) and its 95 % interval over them."""
+    pairs = np.stack([before, after])
+    picks, _ = redraws(len(before), MEAN_DRAWS, len(before))
+    drawn = pairs[:, picks].mean(axis=2)
+    low, high = interval_of(drawn[0] / drawn[1])
+    return float(pairs[0].mean() / pairs[1].mean()), low, high
