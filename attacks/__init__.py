@@ -17,6 +17,7 @@ from posebench.attacks.iterative import IFGM, MIFGM, PGD
 from posebench.attacks.noise import Noise
 from posebench.attacks.point_counts import Add, Drop
 from posebench.attacks.query import Query
+from posebench.attacks.restarts import Restarts
 from posebench.attacks.transfer import Transfer
 from posebench.attacks.universal import Universal
 from posebench.errors import InputError
@@ -84,6 +85,11 @@ def attack_name(attack: Attack) -> str:
     return str(getattr(attack, "label", type(attack).__name__.lower()))
 
 
+def attack_version(attack: Attack) -> int:
+    """The attack's ``version``, 1 where it names none; see ``posebench.interfaces.Attack``."""
+    return int(getattr(attack, "version", 1))
+
+
 __all__ = [
     "APGD",
     "ATTACKS",
@@ -98,10 +104,12 @@ __all__ = [
     "Noise",
     "PTEnsemble",
     "Query",
+    "Restarts",
     "Transfer",
     "Universal",
     "attack",
     "attack_name",
+    "attack_version",
     "make_attack",
     "pose_gradient",
     "project",

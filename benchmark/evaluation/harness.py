@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebench import objective
-from posebench.attacks import EOT, Universal, run_attack
-from posebench.attacks.gradient import pose_values
-from posebench.attacks.iterative import better
-from posebench.benchmark.evaluation.access import FIT_PAIRS, fit_universal
-from posebench.benchmark.evaluation.cells import EOT_DRAWS, VictimSource, plan_evaluation
+from posebench.attacks import Universal, run_attack
+from posebench.attacks.gradient import draws_of, pose_values
+from posebench.attacks.restarts import better
+from posebench.benchmark.evaluation.access import fit_universal
+from posebench.benchmark.evaluation.cells import VictimSource, plan_evaluation
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import (
     METRICS,
@@ -91,13 +91,11 @@ def evaluate_sweep(
     if plan.stochastic:
         batch_size = 1
     where: dict[str, Any] = {"task": task, "samples": samples, "vertices": vertices, "seed": seed}
-    attacks = [
-        fit_universal(attack, seen, **where, device=device)
-        if isinstance(attack, Universal)
-        else attack
-        for attack in attacks
-    ]
-    tables = [Table() for _ in attacks]
+    attacks, tables = list(attacks), [Table() for _ in attacks]
+    for number, attack in enumerate(attacks):
+        if isinstance(attack, Universal):
+            attacks[number], backwards = fit_universal(attack, seen, **where, device=device)
+            tables[number].fitted = {"fit_backwards": backwards}
     for ids in torch.arange(samples).split(min(batch_size, samples)):
         batch = pairs.batch(ids).to(device)
         clean = {f"clean_{k}": v for k, v in measure(system, batch, seed).items()}
@@ -116,16 +114,13 @@ def evaluate_sweep(
                 table.add(attacked_rows(system, attack, batch, result, seed))
                 if defense is not None:
                     table.add({"kept": kept_share(defense, result.pose, seed)})
-                table.cost = {"forwards": result.forwards, "backwards": result.backwards}
+                table.count(result, len(batch))
             if progress is not None:
                 progress(len(ids))
-    factor = EOT_DRAWS if isinstance(seen, EOT) else 1
     records = []
     for attack, table, cell in zip(attacks, tables, plan.cells, strict=True):
         metrics = aggregate(table.values(), attacked=attack is not None)
-        cost = {name: factor * count for name, count in table.cost.items()}
-        if isinstance(attack, Universal):
-            cost["fit_backwards"] = factor * FIT_PAIRS * (attack.iterations + 1)
+        cost = table.cost(samples)
         flags = flags_of(metrics, distorted=pairs.distorted)
         records.append(make_record(cell, metrics, flags, cost, environment(device)))
     return records
@@ -136,7 +131,17 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Tensor]] = {}
-        self.cost = {"forwards": 0, "backwards": 0}
+        self.asked = {"forwards": 0, "backwards": 0}
+        self.fitted: dict[str, int] = {}
+
+    def count(self, result: AttackResult, samples: int) -> None:
+        """Add what an attack on one batch asked of what it saw."""
+        self.asked["forwards"] += result.forwards * samples
+        self.asked["backwards"] += result.backwards * samples
+
+    def cost(self, samples: int) -> dict[str, int]:
+        """Forwards and backwards per sample, rounded up, and what fitting took once."""
+        return {name: -(-total // samples) for name, total in self.asked.items()} | self.fitted
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Append one batch's values, (B,) each."""
@@ -167,14 +172,14 @@ def attacked_rows(
 def worse(
     seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int
 ) -> AttackResult:
-    """Per sample the pose with the higher PMD for what the attack sees; costs two forwards more."""
+    """Per sample the pose with the higher PMD for what the attack sees; costs two looks more."""
     generator = generator_for(seed, "warm start", device=batch.pose.points.device)
     found = [
         pose_values(seen, batch, each.pose, objective=objective.pmd, generator=generator)
         for each in (last, new)
     ]
     pose, _ = better(last.pose, found[0], new.pose, found[1])
-    return replace(new, pose=pose, forwards=new.forwards + 2)
+    return replace(new, pose=pose, forwards=new.forwards + 2 * draws_of(seen))
 
 
 def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:
