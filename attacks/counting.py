@@ -44,7 +44,7 @@ class Calls:
     def shown(self, points: Tensor) -> Tensor:
         """Count a call with these (R, ...) points; the same points, whose gradients are counted.
 
-        A view of its own, because the gradients of several calls on one tensor arrive as a sum.
+        A view of its own: hooks on one tensor that is shown again would all fire each time.
         """
         rows = len(points)
         self.forwards += rows

@@ -54,12 +54,13 @@ def one_sample(victim: Victim, batch: Batch) -> None:
     look(victim, batch.select(slice(0, 1)))
 
 
-def two_looks_one_backward(victim: Victim, batch: Batch) -> None:
-    """Both gradients arrive on one tensor, as a sum."""
+def one_leaf_again(victim: Victim, batch: Batch) -> None:
+    """Two looks and one backward, three times, all on one tensor."""
     points = batch.pose.points.clone().requires_grad_(True)
     pose = batch.pose.replace(points)
-    total = sum(victim(pose, batch.identity).points.square().sum() for _ in range(2))
-    torch.autograd.grad(total, points)  # type: ignore[arg-type]
+    for _ in range(3):
+        total = sum(victim(pose, batch.identity).points.square().sum() for _ in range(2))
+        torch.autograd.grad(total, points)  # type: ignore[arg-type]
 
 
 def backward_through_parameters_alone(victim: Victim, batch: Batch) -> None:
@@ -99,7 +100,7 @@ class Liar:
         ((), 0, 0),
         ((look, look, gradient), 3, 1),
         ((one_sample, one_sample, one_sample), 2, 0),  # three rows over two samples
-        ((two_looks_one_backward,), 2, 2),
+        ((one_leaf_again,), 6, 6),
         ((backward_through_parameters_alone,), 1, 0),
         ((network_inside, look), 2, 1),
     ],
