@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from posebench.attacks.noise import Noise
     from posebench.attacks.point_counts import Add, Drop
     from posebench.attacks.query import Query
+    from posebench.attacks.restarts import Restarts
     from posebench.attacks.transfer import Transfer
     from posebench.attacks.universal import Universal
     from posebench.interfaces import Attack, Budget
@@ -42,6 +43,7 @@ else:
             "Noise": "posebench.attacks.noise",
             "PTEnsemble": "posebench.attacks.ensemble",
             "Query": "posebench.attacks.query",
+            "Restarts": "posebench.attacks.restarts",
             "Transfer": "posebench.attacks.transfer",
             "Universal": "posebench.attacks.universal",
             "pose_gradient": "posebench.attacks.gradient",
@@ -146,6 +148,11 @@ def attack_name(attack: Attack) -> str:
     return str(getattr(attack, "label", type(attack).__name__.lower()))
 
 
+def attack_version(attack: Attack) -> int:
+    """The attack's ``version``, 1 where it names none; see ``posebench.interfaces.Attack``."""
+    return int(getattr(attack, "version", 1))
+
+
 __all__ = [
     "APGD",
     "ATTACKS",
@@ -160,10 +167,12 @@ __all__ = [
     "Noise",
     "PTEnsemble",
     "Query",
+    "Restarts",
     "Transfer",
     "Universal",
     "attack",
     "attack_name",
+    "attack_version",
     "make_attack",
     "pose_gradient",
     "project",

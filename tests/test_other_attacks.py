@@ -264,7 +264,7 @@ def test_a_decorated_class_is_an_attack() -> None:
             self, victim: Victim, batch: Batch, *, generator: Generator | None = None
         ) -> AttackResult:
             pose = batch.pose.replace(batch.pose.points + torch.eye(3, dtype=torch.float64)[0])
-            return AttackResult(pose, torch.zeros(len(batch)), 0, 0)
+            return AttackResult(pose)
 
     try:
         batch = random_batch((20, 13))
@@ -289,7 +289,7 @@ class Drift:
 
     def __call__(self, victim, batch, *, generator=None):
         pose = batch.pose.replace(batch.pose.points + 1.0)
-        return AttackResult(pose, batch.pose.points.new_zeros(len(batch)), 0, 0)
+        return AttackResult(pose)
 
 
 class Nothing:

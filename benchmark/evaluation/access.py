@@ -8,6 +8,7 @@ from typing import get_args
 import torch
 
 from posebench.attacks import Universal
+from posebench.attacks.counting import counting
 from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.task import MAX_SAMPLES
 from posebench.errors import InputError
@@ -73,8 +74,8 @@ def fit_universal(
     vertices: int,
     seed: int,
     device: str,
-) -> Universal:
-    """The attack, fitted on pairs from the far end of the task's list.
+) -> tuple[Universal, int]:
+    """The attack, fitted on pairs from the far end of the task's list, and the gradients it took.
 
     Raises:
         InputError: if these pairs are among the ``samples`` that are attacked.
@@ -88,4 +89,6 @@ def fit_universal(
     last = torch.arange(MAX_SAMPLES - FIT_PAIRS, MAX_SAMPLES)
     batches = [pairs.batch(ids).to(device) for ids in last.split(1)]
     generator = generator_for(seed, "fit", device=device)
-    return attack.fit(seen, batches, generator=generator)
+    with counting(seen) as (shown, calls):
+        fitted = attack.fit(shown, batches, generator=generator)
+    return fitted, calls.backwards

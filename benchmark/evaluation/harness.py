@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from posebench import objective
-from posebench.attacks import EOT, Universal, run_attack
-from posebench.attacks.gradient import pose_values
-from posebench.attacks.iterative import better
-from posebench.benchmark.evaluation.access import FIT_PAIRS, Surrogate, fit_universal
+from posebench.attacks import Universal, run_attack
+from posebench.attacks.gradient import draws_of, pose_values
+from posebench.attacks.restarts import better
+from posebench.benchmark.evaluation.access import Surrogate, fit_universal
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import perturbation_norms
-from posebench.benchmark.evaluation.plan import EOT_DRAWS, Evaluation, Plan, plan_evaluation
+from posebench.benchmark.evaluation.plan import Evaluation, Plan, plan_evaluation
 from posebench.benchmark.evaluation.table import Table, metrics_of
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.flags import flags_of
-from posebench.benchmark.records.types import Cost, Record
+from posebench.benchmark.records.types import Record
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
@@ -98,21 +98,18 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
     """
     how = how or Execution()
     plan = plan_evaluation(given)
-    attacks = [
-        fit_universal(
-            attack,
-            plan.seen,
-            task=given.task,
-            samples=given.samples,
-            vertices=given.vertices,
-            seed=given.seed,
-            device=how.device,
-        )
-        if isinstance(attack, Universal)
-        else attack
-        for attack in given.attacks
-    ]
-    tables = [Table() for _ in attacks]
+    attacks, tables = list(given.attacks), [Table() for _ in given.attacks]
+    for number, attack in enumerate(given.attacks):
+        if isinstance(attack, Universal):
+            attacks[number], tables[number].fitted = fit_universal(
+                attack,
+                plan.seen,
+                task=given.task,
+                samples=given.samples,
+                vertices=given.vertices,
+                seed=given.seed,
+                device=how.device,
+            )
     size = 1 if plan.stochastic else min(how.batch_size, given.samples)
     for ids in torch.arange(given.samples).split(size):
         batch = plan.pairs.batch(ids).to(how.device)
@@ -125,10 +122,10 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
                 how.progress(len(ids))
     where = environment(how.device)
     records = []
-    for cell, attack, table in zip(plan.cells, attacks, tables, strict=True):
+    for cell, table in zip(plan.cells, tables, strict=True):
         metrics = metrics_of(table)
         flags = flags_of(metrics, distorted=plan.pairs.distorted)
-        records.append(Record(cell, metrics, flags, cost_of(plan, attack, table), where))
+        records.append(Record(cell, metrics, flags, table.cost(given.samples), where))
     return records
 
 
@@ -169,30 +166,21 @@ def add_attacked(
         others["kept"] = kept_share(given.defense, result.pose, seed)
     attacked = measure(plan.system, batch.with_pose(result.pose), seed)
     table.add(attacked=attacked, norms=norms, others=others)
-    table.cost = Cost(result.forwards, result.backwards)
+    table.count(result, len(batch))
     return result
-
-
-def cost_of(plan: Plan, attack: Attack | None, table: Table) -> Cost:
-    """What an attack cost per sample; a stochastic victim's draws count."""
-    factor = EOT_DRAWS if isinstance(plan.seen, EOT) else 1
-    cost = Cost(factor * table.cost.forwards, factor * table.cost.backwards)
-    if isinstance(attack, Universal):
-        cost = replace(cost, fit_backwards=factor * FIT_PAIRS * (attack.iterations + 1))
-    return cost
 
 
 def worse(
     seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int
 ) -> AttackResult:
-    """Per sample the pose with the higher PMD for what the attack sees; costs two forwards more."""
+    """Per sample the pose with the higher PMD for what the attack sees; costs two looks more."""
     generator = generator_for(seed, "warm start", device=batch.pose.points.device)
     found = [
         pose_values(seen, batch, each.pose, objective=objective.pmd, generator=generator)
         for each in (last, new)
     ]
     pose, _ = better(last.pose, found[0], new.pose, found[1])
-    return replace(new, pose=pose, forwards=new.forwards + 2)
+    return replace(new, pose=pose, forwards=new.forwards + 2 * draws_of(seen))
 
 
 def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:

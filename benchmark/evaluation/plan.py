@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import cast
 
-from posebench.attacks import EOT, Transfer, attack_name
+from posebench.attacks import EOT, Transfer, attack_name, attack_version
 from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.task import PairTask
 from posebench.benchmark.evaluation.access import Surrogate, seen_by_attack
@@ -132,7 +132,7 @@ def attack_cell(attack: Attack | None, before: Sequence[Attack | None]) -> Attac
         eps=attack.budget.eps,
         unit=attack.budget.unit,
         norm=attack.budget.norm,
-        version=getattr(attack, "version", 1),
+        version=attack_version(attack),
         warm_from=warm[-1].budget.eps if warm else None,
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from posebench.benchmark.records.types import Cost, Metrics, Reached, UnderAttack
 from posebench.benchmark.stats.bootstrap import Column, summarise
 from posebench.benchmark.stats.success import success_intervals, success_rates
+from posebench.interfaces import AttackResult
 
 
 @dataclass
@@ -24,7 +25,8 @@ class Table:
         trivial: PMD of answers that need no skill.
         norms: sizes of the perturbation.
         others: noise_pmd, radius, kept and clean_kept.
-        cost: of the attack, per sample.
+        forwards, backwards: what the attack asked, over all samples.
+        fitted: gradients that fitting a universal perturbation took; None for other attacks.
     """
 
     clean: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -32,7 +34,18 @@ class Table:
     trivial: dict[str, list[Tensor]] = field(default_factory=dict)
     norms: dict[str, list[Tensor]] = field(default_factory=dict)
     others: dict[str, list[Tensor]] = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
+    forwards: int = 0
+    backwards: int = 0
+    fitted: int | None = None
+
+    def count(self, result: AttackResult, samples: int) -> None:
+        """Add what an attack on one batch asked of what it saw."""
+        self.forwards += result.forwards * samples
+        self.backwards += result.backwards * samples
+
+    def cost(self, samples: int) -> Cost:
+        """Forwards and backwards per sample, rounded up, and what fitting took once."""
+        return Cost(-(-self.forwards // samples), -(-self.backwards // samples), self.fitted)
 
     def add(self, **groups: Mapping[str, Tensor]) -> None:
         """Append one batch's values to the groups that are named."""
