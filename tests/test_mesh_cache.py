@@ -100,6 +100,15 @@ def test_plain_files_are_read_at_once_and_as_by_lines() -> None:
         assert read_by(plain_obj, raw) == read_by(any_obj, raw) != "refused"
 
 
+def test_faces_of_two_files_are_not_one_array() -> None:
+    one, two = plain_obj(PLAIN.encode()), plain_obj(PLAIN.encode())
+    assert one is not None
+    assert two is not None
+    assert one.faces is not None
+    one.faces[0] = 0
+    np.testing.assert_array_equal(two.faces, FACES)
+
+
 @pytest.mark.parametrize("case", ODD)
 def test_odd_files_are_read_as_by_lines_or_left_to_that(case: str) -> None:
     raw = PLAIN.replace(*ODD[case], 1).encode()

@@ -25,7 +25,7 @@ from posebench.benchmark.meshes.files import (
     write_mesh,
 )
 from posebench.benchmark.meshes.frame import UPS, check_body, frame_for
-from posebench.benchmark.meshes.points import lzf_decompressed
+from posebench.benchmark.meshes.pcd import lzf_decompressed
 from posebench.errors import InputError
 from tests.bad_meshes import FACES, POINTS, glb, gltf, obj_text, pcd, ply_binary, ply_text
 
@@ -412,7 +412,7 @@ def test_more_points_than_the_limit(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reader knows the limits; lowered here, so that no large file is needed."""
-    for module in ("types", "obj", "ply_header", "points", "trimesh_io"):
+    for module in ("types", "obj", "pcd", "ply_header", "points", "trimesh_io"):
         monkeypatch.setattr(f"posebench.benchmark.meshes.{module}.MAX_POINTS", 500, raising=False)
     path = tmp_path / f"a{ending}"
     if ending == ".pcd":

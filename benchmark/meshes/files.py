@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from posebench.benchmark.meshes.frame import Frame
 from posebench.benchmark.meshes.obj import read_obj
+from posebench.benchmark.meshes.pcd import read_pcd
 from posebench.benchmark.meshes.ply import ply_bytes, read_ply
-from posebench.benchmark.meshes.points import read_npy, read_npz, read_pcd, read_xyz
+from posebench.benchmark.meshes.points import read_npy, read_npz, read_xyz
 from posebench.benchmark.meshes.trimesh_io import mesh_bytes, read_glb, read_off, read_stl
 from posebench.benchmark.meshes.types import MAX_BYTES, Faces, MeshData, Points
 from posebench.errors import InputError

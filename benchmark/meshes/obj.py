@@ -59,7 +59,7 @@ def plain_obj(data: bytes) -> MeshData | None:
         return None
     try:
         points = np.loadtxt(io.BytesIO(head), usecols=(1, 2, 3), ndmin=2, comments=None)
-        faces = _triangles(tail)
+        faces = _triangles(tail).copy()
     except ValueError:  # the careful reader names the line
         return None
     if len(points) != rows:
