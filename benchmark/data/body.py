@@ -160,13 +160,21 @@ def pose_body(
     vertices: Int[Tensor, "b n"] | None = None,
 ) -> Float[Tensor, "b n 3"]:
     """Skinned vertices in metres, all of them or the chosen ones of each sample."""
-    rotation, translation = bone_transforms(body, identity, pose)
-    flat = torch.cat([rotation.flatten(2), translation], dim=2)
+    transforms = bone_transforms(body, identity, pose)
     if vertices is None:
-        rest, weights = body.rest[identity], body.skin_weights
-    else:
-        rest = body.rest[identity[:, None], vertices]
-        weights = body.skin_weights[vertices]
+        return skin(body.rest[identity], body.skin_weights, *transforms)
+    rest = body.rest[identity[:, None], vertices]
+    return skin(rest, body.skin_weights[vertices], *transforms)
+
+
+def skin(
+    rest: Float[Tensor, "b n 3"],
+    weights: Float[Tensor, "*b n j"],
+    rotation: Float[Tensor, "b j 3 3"],
+    translation: Float[Tensor, "b j 3"],
+) -> Float[Tensor, "b n 3"]:
+    """Points at rest moved by the weighted mean of their bones' transforms."""
+    flat = torch.cat([rotation.flatten(2), translation], dim=2)
     blended = weights @ flat
     matrix = blended[..., :9].reshape(*blended.shape[:-1], 3, 3)
     return (matrix @ rest[..., None])[..., 0] + blended[..., 9:]
