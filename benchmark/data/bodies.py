@@ -1,10 +1,10 @@
 """New people from the training identities: blended shapes, other makers' proportions.
 
 A new person is a weighted mean of the 16 training identities' rest shapes, joints and rest
-orientations; some weights go a little below zero, so that people lie outside of the identities' hull
-too. Test identities never enter. Then each bone is stretched along itself and thickened across, by
-factors alike on both sides: SMPL's and a game's bodies differ from Anny's in the lengths of their
-limbs, in the breadth of shoulders and hips and in the sizes of heads, hands and feet.
+orientations; some weights go a little below zero, so that people lie outside of the hull of the
+identities too. Test identities never enter. Then each bone is stretched along itself and thickened
+across, by factors alike on both sides: SMPL's and a game's bodies differ from Anny's in the
+lengths of limbs, the breadth of shoulders and hips and the sizes of heads, hands and feet.
 
 Stretching stands in front of the bone's turn to the T-pose: with S_k of bone k, ``to_tpose`` of the
 new person is R0_k S_k, and skinning as in ``body`` moves joints and skin by it.
@@ -39,9 +39,9 @@ PARTS: dict[str, tuple[tuple[int, ...], float, float]] = {
     "neck": ((32, 33, 34), 0.20, 0.12),
     "head": ((35,), 0.10, 0.05),
 }
-"""Bones that are stretched alike (left and middle ones; right ones follow the left), and the standard
-deviations of the logarithms of their length and girth. Our choice: wider than between adults
-(segment lengths over stature differ by 3 to 5 per cent, Winter), as makers' styles do."""
+"""Bones that are stretched alike (left and middle ones; right ones follow the left), and the
+standard deviations of the logarithms of their length and girth. Our choice: styles of makers
+differ more than adults do."""
 
 OVERALL = (0.85, 1.15)
 """Range of the factor on the whole body."""
@@ -85,8 +85,8 @@ def draw_people(count: int, generator: Generator, *, device: torch.device | str 
 def blend_weights(
     count: int, generator: Generator, device: torch.device | str
 ) -> Float[Tensor, "b 16"]:
-    """Shares of the training identities: exponential draws to a power, so that some people are nearly
-    one identity and others a mean of many, then pushed a little away from the mean of all."""
+    """Shares of the training identities: exponential draws to a power, so that some people are
+    nearly one identity and others a mean of many, then pushed a little away from the mean."""
     people = len(TRAIN_IDENTITIES)
     draw = torch.rand((count, people), generator=generator, device=device)
     shape = torch.rand((2, count, 1), generator=generator, device=device)

@@ -20,6 +20,8 @@ it belongs, and only the skin of the upper arm sees it.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -63,9 +65,7 @@ TRUNK_RANGES: dict[str, tuple[float, float]] = {
 }
 LIMB, TRUNK = tuple(LIMB_RANGES), tuple(TRUNK_RANGES)
 ANGLES = (*(f"left_{name}" for name in LIMB), *(f"right_{name}" for name in LIMB), *TRUNK)
-RANGES = dict(
-    zip(ANGLES, [*LIMB_RANGES.values()] * 2 + [*TRUNK_RANGES.values()], strict=True)
-)
+RANGES = dict(zip(ANGLES, [*LIMB_RANGES.values()] * 2 + [*TRUNK_RANGES.values()], strict=True))
 INDEX = {name: column for column, name in enumerate(ANGLES)}
 L, T = len(LIMB), len(TRUNK)
 SIDED = ("trunk_side", "trunk_turn", "neck_side", "neck_turn", "pelvis_roll", "heading")
@@ -79,8 +79,14 @@ Angles = Float[Tensor, "n 48"]
 
 def mirrored(angles: Angles) -> Angles:
     """The angles of the same poses in a mirror."""
-    sign = angles.new_tensor([-1.0 if name in SIDED else 1.0 for name in TRUNK])
-    return torch.cat([angles[:, L : 2 * L], angles[:, :L], angles[:, 2 * L :] * sign], dim=1)
+    return torch.cat(
+        [angles[:, L : 2 * L], angles[:, :L], angles[:, 2 * L :] * _signs(angles.device)], dim=1
+    )
+
+
+@lru_cache
+def _signs(device: torch.device) -> Tensor:
+    return torch.tensor([-1.0 if name in SIDED else 1.0 for name in TRUNK], device=device)
 
 
 def poses_of_angles(angles: Angles) -> Float[Tensor, "n 24 3"]:
@@ -91,7 +97,8 @@ def poses_of_angles(angles: Angles) -> Float[Tensor, "n 24 3"]:
     left = list(LEFT.values())
     pose[:, left] = vectors[:, 0]
     # In the mirror x -> -x a rotation's y and z change sign.
-    pose[:, [joint + 1 for joint in left]] = vectors[:, 1] * angles.new_tensor([1.0, -1, -1])
+    right = vectors[:, 1]
+    pose[:, [joint + 1 for joint in left]] = torch.cat([right[..., :1], -right[..., 1:]], dim=2)
 
     middle = angles[:, 2 * L :]
     bends = torch.deg2rad(middle[:, :9]).unflatten(1, (3, 3))
@@ -101,10 +108,10 @@ def poses_of_angles(angles: Angles) -> Float[Tensor, "n 24 3"]:
     pose[:, SPINE1], pose[:, SPINE3] = spine * first, spine * last
     pose[:, SPINE2] = spine * (1 - first - last)
     pose[:, NECK], pose[:, HEAD] = neck * low, neck * (1 - low)
-    level = pelvis.new_tensor([0.0, 1, 0])
-    heading, lean = quaternions.from_axis_angle(
-        torch.stack([pelvis * level, pelvis * (1 - level)])
-    )
+    tilt, heading, roll = pelvis.unbind(dim=1)
+    zero = torch.zeros_like(tilt)
+    turns = [torch.stack(v, dim=1) for v in ((zero, heading, zero), (tilt, zero, roll))]
+    heading, lean = quaternions.from_axis_angle(torch.stack(turns))
     pose[:, PELVIS] = quaternions.to_axis_angle(quaternions.multiply(heading, lean))
     return pose
 

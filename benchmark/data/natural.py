@@ -1,16 +1,18 @@
 """Natural poses: what people do, drawn without limit on any device.
 
 A draw takes a family (``pose_families.toml``), draws its angles, mixes some poses with another one
-(straight lines between angles, so ranges hold), mirrors half of them, lets clavicles follow the
-arms, shakes every joint a little, and keeps to the anatomical ranges (``joint_angles``) and to a few
+(straight lines between angles, so ranges hold), mirrors half of them, shakes every joint a little,
+lets clavicles follow the arms, and keeps to the anatomical ranges (``joint_angles``) and to a few
 rules that keep limbs out of the body. The rules are cheap bounds, no collision test: hands may
 still touch or enter a trunk or each other, as in most retargeted motion capture.
 
-The heading stays within 20 degrees: the protocol's bodies face +z (its root turns by 2 degrees), and
-whoever evaluates other motion removes heading first. Lean and roll of the pelvis are not removed.
+The heading stays within 20 degrees: the protocol's bodies face +z (its root turns by 2 degrees),
+and other motion is to be turned there first. Lean and roll of the pelvis are kept.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -215,6 +217,7 @@ def in_range(angles: Angles) -> Angles:
     return torch.minimum(torch.maximum(angles, low), high)
 
 
+@lru_cache
 def limits(device: torch.device | str) -> tuple[Tensor, Tensor]:
     """Ends of the anatomical ranges, (A,) each, degrees."""
     low, high = torch.tensor(list(RANGES.values()), dtype=torch.float32, device=device).unbind(1)

@@ -95,7 +95,7 @@ def load_families(device: torch.device | str = "cpu") -> Families:
 
 def both_sides(entries: dict[str, Any]) -> dict[str, Any]:
     """Entries by full angle name; an entry of one side comes after the one of both."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, entry in entries.items():
         found |= {f"{side}_{name}": entry for side in ("left", "right")} if name in LIMB else {}
     found |= {name: entry for name, entry in entries.items() if name not in LIMB}

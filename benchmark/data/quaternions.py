@@ -12,7 +12,9 @@ def from_axis_angle(vectors: Float[Tensor, "... 3"]) -> Float[Tensor, "... 4"]:
     """Quaternions of axis-angle vectors in radians, exact at zero."""
     angle = vectors.norm(dim=-1, keepdim=True)
     # sin(a / 2) / a = sinc(a / 2 pi) / 2 in torch's convention.
-    return torch.cat([(angle / 2).cos(), 0.5 * torch.sinc(angle / (2 * torch.pi)) * vectors], dim=-1)
+    return torch.cat(
+        [(angle / 2).cos(), 0.5 * torch.sinc(angle / (2 * torch.pi)) * vectors], dim=-1
+    )
 
 
 def to_axis_angle(quaternions: Float[Tensor, "... 4"]) -> Float[Tensor, "... 3"]:
@@ -47,7 +49,7 @@ def to_matrix(quaternions: Float[Tensor, "... 4"]) -> Float[Tensor, "... 3 3"]:
         2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return torch.stack(rows, dim=-1).view(*w.shape, 3, 3)
 
 
 def from_matrix(matrices: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 4"]:
