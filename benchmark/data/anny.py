@@ -4,7 +4,8 @@
 
 * ``seen``: the 400 training poses; ``unseen``: 200 new ones from the straight sampler alone,
   as in SMPL-NPT; ``unseen-bent``: 200 new ones from the bent sampler; ``wide``: 200 from
-  ranges outside the training distribution.
+  ranges outside the training distribution;
+* ``natural``, ``tpose``, ``acrobatic``, ``makers``: outside of the protocol, see ``held_out``.
 
 Every mesh is centred by its bounding box; pose and identity orders are shuffled independently,
 and the target follows the identity's order.
@@ -34,6 +35,12 @@ from posebench.benchmark.data.body import (
 )
 from posebench.benchmark.data.datasets import DATASET_TASKS
 from posebench.benchmark.data.distortion import KINDS, Distortion, parse_distortion
+from posebench.benchmark.data.held_out import (
+    HELD_OUT,
+    HELD_OUT_SHA256,
+    held_out_body,
+    pose_ranges,
+)
 from posebench.benchmark.data.task import PairTask
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -48,7 +55,7 @@ PROTOCOL_SEED = 20240402
 
 MAX_SAMPLES = 4096
 
-TASKS = {f"anny/{poses}": poses for poses in POSE_SETS}
+TASKS = {f"anny/{poses}": poses for poses in (*POSE_SETS, *HELD_OUT)}
 
 DISTORTED = "anny/seen"
 """The split whose pose sources are distorted: the same pairs, so numbers compare with its own."""
@@ -81,6 +88,8 @@ class PoseTransferTask:
         what = [self.name, body_fingerprint(), self.body.rest.shape[1]]
         if self.distortion is not None:
             what.append(self.distortion.settings)
+        if TASKS[self.split] in HELD_OUT:
+            what.append(HELD_OUT_SHA256)
         digest = hashlib.sha256(json.dumps(what).encode())
         digest.update(self.triples.numpy().tobytes())
         return digest.hexdigest()
@@ -174,11 +183,15 @@ def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
     body = load_body(vertices)
     generator = generator_for(PROTOCOL_SEED, split)
     people = torch.tensor(list(TEST_IDENTITIES))
-    count = body.poses[TASKS[split]].shape[0]
+    if TASKS[split] in HELD_OUT:
+        body = held_out_body(body, TASKS[split])
+    identity_poses, poses = pose_ranges(body, TASKS[split])
     identity = torch.randint(len(people), (MAX_SAMPLES,), generator=generator)
     other = torch.randint(1, len(people), (MAX_SAMPLES,), generator=generator)
-    identity_pose = torch.randint(count, (MAX_SAMPLES,), generator=generator)
-    pose = torch.randint(count, (MAX_SAMPLES,), generator=generator)
+    identity_pose, pose = (
+        numbers.start + torch.randint(len(numbers), (MAX_SAMPLES,), generator=generator)
+        for numbers in (identity_poses, poses)
+    )
     triples = torch.stack(
         [people[identity], identity_pose, people[(identity + other) % len(people)], pose], dim=1
     )

@@ -96,7 +96,7 @@ def blend_weights(
 
 
 def draw_proportions(
-    count: int, generator: Generator, device: torch.device | str
+    count: int, generator: Generator, device: torch.device | str = "cpu"
 ) -> tuple[Float[Tensor, "b j"], Float[Tensor, "b j"]]:
     """Length and girth factors of every bone."""
     part, spread = _parts(str(device))

@@ -10,12 +10,15 @@ turn about their own length: no angle has a pole where people move. Upper arms a
 the trunk; what the clavicle does is taken off the shoulder.
 
 ``RANGES`` are what adults can do, degrees. Sources: American Academy of Orthopaedic Surgeons,
-*Joint Motion* (1965), as tabled in Norkin and White, *Measurement of Joint Motion*; the neck after
-the American Medical Association's *Guides* (5th edition); bent knees and loaded ankles after
-Hemmerich et al., J. Orthop. Res. 24 (2006), who measured squatting and kneeling. Our choice: the
+*Joint Motion* (1965), as tabled in Norkin and White, *Measurement of Joint Motion*; the neck
+after the American Medical Association's *Guides* (5th edition); bent knees and loaded ankles
+after Hemmerich et al., J. Orthop. Res. 24 (2006), who measured squatting and kneeling. A thigh's
+45 degrees of abduction and of outward rotation hold for a straight leg (``natural`` sees to it):
+raised it swings further aside, and since a swing forward and aside turns the knee inward, as
+measured here, sitting cross-legged has some 70 degrees of outward rotation. Our choice: the
 clavicle's, the shares of spine and neck, lean and heading of the pelvis, and ``arm_split``, which
-moves rotation about the arm's length from shoulder to elbow: motion capture does not agree on where
-it belongs, and only the skin of the upper arm sees it.
+moves rotation about the arm's length from shoulder to elbow: motion capture does not agree on
+where it belongs, and only the skin of the upper arm sees it.
 """
 
 from __future__ import annotations
@@ -40,8 +43,8 @@ LIMB_RANGES: dict[str, tuple[float, float]] = {
     "wrist_flexion": (-70, 80),
     "wrist_radial": (-30, 20),
     "hip_flexion": (-30, 130),
-    "hip_abduction": (-30, 55),
-    "hip_rotation": (-45, 50),
+    "hip_abduction": (-30, 70),
+    "hip_rotation": (-45, 85),
     "knee_flexion": (0, 155),
     "knee_rotation": (-15, 15),
     "ankle_dorsiflexion": (-50, 35),

@@ -178,7 +178,8 @@ def clear_of_the_body(angles: Angles) -> Angles:
     A hanging arm stays 8 degrees off the side, and the more it is raised forward, the further it
     may cross; a bent forearm turns inward only as far as the upper arm is clear of the belly; an
     arm is raised by no more than 175 degrees in all; thighs cross only when one is forward of the
-    other; a thigh stops at the belly that bends towards it.
+    other; a thigh stops at the belly that bends towards it; a straight leg goes aside and turns
+    outward by 45 degrees.
     """
     angles = angles.clone()
     hips = []
@@ -203,6 +204,11 @@ def clear_of_the_body(angles: Angles) -> Angles:
         limb[:, SIDE["shoulder_flexion"]], limb[:, SIDE["shoulder_abduction"]] = flexion, abduction
         hip = torch.minimum(of("hip_flexion"), 140 - 0.6 * trunk.clamp(min=0))
         limb[:, SIDE["hip_flexion"]] = hip
+        limb[:, SIDE["hip_abduction"]] = torch.minimum(
+            of("hip_abduction"), 45 + 0.3 * hip.clamp(min=0)
+        )
+        aside = of("hip_abduction").clamp(min=0) * (hip / 90).clamp(0, 1)
+        limb[:, SIDE["hip_rotation"]] = torch.minimum(of("hip_rotation"), 45 + 0.7 * aside)
         hips.append(hip)
     thighs = [INDEX["left_hip_abduction"], INDEX["right_hip_abduction"]]
     apart = angles[:, thighs].sum(dim=1)
