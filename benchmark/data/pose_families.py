@@ -104,7 +104,7 @@ def both_sides(entries: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def harmonics(gait: dict[str, list[float]]) -> NDArray[np.float64]:
+def harmonics(gait: dict[str, list[int]]) -> NDArray[np.float64]:
     """Mean, cosine and sine parts (3, 1 + 2 K) of a gait's curves over one stride."""
     curves = np.array([gait[name] for name in GAIT_ANGLES])
     parts = np.fft.rfft(curves, axis=1)[:, : HARMONICS + 1] / curves.shape[1]
