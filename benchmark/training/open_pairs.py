@@ -64,7 +64,7 @@ def point_clouds(body: Body, table: Table, recipe: Recipe, generator: Generator)
     assert recipe.pose_points is not None
     b, device, own_level = recipe.batch, body.rest.device, LODS.index(body.rest.shape[1])
     people = draw_people(2 * b, generator, device=device)
-    skeleton = people.of(replace(body, rest=body.rest[:, :0]))
+    skeleton = people.of(replace(body, rest=body.rest[:, :0], skin_weights=body.skin_weights[:0]))
     poses = open_poses(2 * b, generator, device)
     # Rows: the givers in poses p, the persons in poses q, the persons in poses p.
     who = torch.arange(2 * b, device=device)
