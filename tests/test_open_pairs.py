@@ -212,7 +212,7 @@ def test_whole_meshes_come_with_their_faces() -> None:
 
 
 def test_regime_is_refused_where_it_means_nothing() -> None:
-    with pytest.raises(InputError, match="protocol, open"):
+    with pytest.raises(InputError, match="open, protocol"):
         replace(RECIPE, regime="opn")
     with pytest.raises(InputError, match="surface is the protocol's"):
         replace(RECIPE, surface=0.5)

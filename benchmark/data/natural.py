@@ -29,7 +29,6 @@ from posebench.benchmark.data.joint_angles import (
     poses_of_angles,
 )
 from posebench.benchmark.data.pose_families import GAIT_ANGLES, HARMONICS, Families, load_families
-from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.shapes import Float, Int
 
@@ -74,7 +73,7 @@ def natural_angles(
     elif family in families.names:
         kinds = torch.full((2, count), families.names.index(family), device=device)
     else:
-        raise InputError(str(unknown("family", family, families.names)))
+        raise unknown("family", family, families.names)
     angles = family_angles(families, kinds.flatten(), generator).unflatten(0, (2, count))
     shares = torch.rand((3, count, 1), generator=generator, device=device)
     between = torch.where(shares[0] < MIXED, shares[1], 1.0)
