@@ -77,10 +77,8 @@ SIDED = ("trunk_side", "trunk_turn", "neck_side", "neck_turn", "pelvis_roll", "h
 SIDE = {name: column for column, name in enumerate(LIMB)}
 MIDDLE = {name: column for column, name in enumerate(TRUNK)}
 
-Angles = Float[Tensor, "n 48"]
 
-
-def mirrored(angles: Angles) -> Angles:
+def mirrored(angles: Float[Tensor, "n 48"]) -> Float[Tensor, "n 48"]:
     """The angles of the same poses in a mirror."""
     return torch.cat(
         [angles[:, L : 2 * L], angles[:, :L], angles[:, 2 * L :] * _signs(angles.device)], dim=1
@@ -92,7 +90,7 @@ def _signs(device: torch.device) -> Tensor:
     return torch.tensor([-1.0 if name in SIDED else 1.0 for name in TRUNK], device=device)
 
 
-def poses_of_angles(angles: Angles) -> Float[Tensor, "n 24 3"]:
+def poses_of_angles(angles: Float[Tensor, "n 48"]) -> Float[Tensor, "n 24 3"]:
     """Axis-angle vectors of SMPL's joints relative to the T-pose, radians (see ``poses``)."""
     limbs = _limb_quaternions(torch.deg2rad(angles[:, : 2 * L].unflatten(1, (2, L))))
     pose = angles.new_zeros((len(angles), 24, 3))

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from posebench.benchmark.data.bodies import draw_proportions
 from posebench.benchmark.data.body import TEST_IDENTITIES
 from posebench.benchmark.data.held_out import POSE_STEP
-from posebench.benchmark.data.joint_angles import INDEX, Angles, poses_of_angles
+from posebench.benchmark.data.joint_angles import INDEX, poses_of_angles
 from posebench.benchmark.data.natural import (
     clear_of_the_body,
     follow,
@@ -69,7 +69,7 @@ def acrobatic_poses(count: int, generator: Generator) -> Float[Tensor, "n 24 3"]
     """Every angle drawn apart and near an end of its range (arcsine), limbs out of the body."""
     low, high = limits(torch.device("cpu"))
     place = (torch.rand((count, len(low)), generator=generator) * torch.pi / 2).sin().square()
-    angles: Angles = (low + high) / 2 + END * (high - low) * (place - 0.5)
+    angles: Float[Tensor, "n 48"] = (low + high) / 2 + END * (high - low) * (place - 0.5)
     for name in ("pelvis_tilt", "pelvis_roll"):
         angles[:, INDEX[name]] *= LEAN / high[INDEX[name]]
     for side in ("left", "right"):  # the clavicle does what the arm makes it do

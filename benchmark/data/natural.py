@@ -23,7 +23,6 @@ from posebench.benchmark.data.joint_angles import (
     MIDDLE,
     RANGES,
     SIDE,
-    Angles,
     L,
     mirrored,
     poses_of_angles,
@@ -64,7 +63,7 @@ def natural_angles(
     *,
     family: str | None = None,
     device: torch.device | str = "cpu",
-) -> Angles:
+) -> Float[Tensor, "n 48"]:
     """The same in degrees, as ``joint_angles`` names them."""
     families = load_families(str(device))
     if family is None:
@@ -82,7 +81,9 @@ def natural_angles(
     return in_range(clear_of_the_body(follow(shaken(mixed, generator))))
 
 
-def family_angles(families: Families, kind: Int[Tensor, "n"], generator: Generator) -> Angles:
+def family_angles(
+    families: Families, kind: Int[Tensor, "n"], generator: Generator
+) -> Float[Tensor, "n 48"]:
     """One draw of the family of each row, before anything that all families share."""
     count, device = len(kind), kind.device
     own = torch.rand((count, len(ANGLES)), generator=generator, device=device)
@@ -100,7 +101,7 @@ def family_angles(families: Families, kind: Int[Tensor, "n"], generator: Generat
     return walked(angles, families, families.gait[kind], generator)
 
 
-def planted(angles: Angles, share: Float[Tensor, "n 1"]) -> Angles:
+def planted(angles: Float[Tensor, "n 48"], share: Float[Tensor, "n 1"]) -> Float[Tensor, "n 48"]:
     """Legs turned back by a share of the pelvis's lean, so that feet stay on the floor."""
     change = torch.zeros_like(angles)
     tilt, roll = (angles[:, [INDEX[name]]] * share for name in ("pelvis_tilt", "pelvis_roll"))
@@ -111,8 +112,8 @@ def planted(angles: Angles, share: Float[Tensor, "n 1"]) -> Angles:
 
 
 def walked(
-    angles: Angles, families: Families, gait: Int[Tensor, "n"], generator: Generator
-) -> Angles:
+    angles: Float[Tensor, "n 48"], families: Families, gait: Int[Tensor, "n"], generator: Generator
+) -> Float[Tensor, "n 48"]:
     """Legs and arms at a random phase of the stride, in rows that have a gait."""
     count, device = len(angles), angles.device
     draw = torch.rand((4, count, 1), generator=generator, device=device)
@@ -122,8 +123,11 @@ def walked(
 
 
 def stride(
-    angles: Angles, families: Families, gait: Int[Tensor, "n"], draw: Float[Tensor, "4 n 1"]
-) -> Angles:
+    angles: Float[Tensor, "n 48"],
+    families: Families,
+    gait: Int[Tensor, "n"],
+    draw: Float[Tensor, "4 n 1"],
+) -> Float[Tensor, "n 48"]:
     """Angles with a gait's curves; ``draw`` in 0..1 is phase, vigour, arm swing and turn."""
     order = torch.arange(1, HARMONICS + 1, device=angles.device)
     angles = angles.clone()
@@ -145,7 +149,7 @@ def stride(
     return angles
 
 
-def shaken(angles: Angles, generator: Generator) -> Angles:
+def shaken(angles: Float[Tensor, "n 48"], generator: Generator) -> Float[Tensor, "n 48"]:
     """Each joint a little out of its family's way; narrow ranges less."""
     device = angles.device
     size = torch.rand((len(angles), 1), generator=generator, device=device)
@@ -154,7 +158,7 @@ def shaken(angles: Angles, generator: Generator) -> Angles:
     return angles + SHAKE * size * noise * ((high - low) / 60).clamp(max=1)
 
 
-def follow(angles: Angles) -> Angles:
+def follow(angles: Float[Tensor, "n 48"]) -> Float[Tensor, "n 48"]:
     """Clavicles rise with the arms and go forward with them.
 
     A fifth of the elevation beyond 30 degrees, up to 30 degrees overhead (Inman, Saunders and
@@ -171,7 +175,7 @@ def follow(angles: Angles) -> Angles:
     return angles
 
 
-def clear_of_the_body(angles: Angles) -> Angles:
+def clear_of_the_body(angles: Float[Tensor, "n 48"]) -> Float[Tensor, "n 48"]:
     """Bounds that keep arms out of the trunk and legs out of each other (our choice).
 
     A hanging arm stays 8 degrees off the side, and the more it is raised forward, the further it
@@ -216,7 +220,7 @@ def clear_of_the_body(angles: Angles) -> Angles:
     return angles
 
 
-def in_range(angles: Angles) -> Angles:
+def in_range(angles: Float[Tensor, "n 48"]) -> Float[Tensor, "n 48"]:
     """Angles within the anatomical ranges."""
     low, high = limits(angles.device)
     return torch.minimum(torch.maximum(angles, low), high)

@@ -1,4 +1,4 @@
-"""Cost of SOR, scans, FGM, open pairs and training steps as ratios to what they stand on; not asserted.
+"""Cost of SOR, scans, FGM, training steps and their pairs as ratios to a base; not asserted.
 
 Run by ``pytest tests/benchmarks --benchmark-only --benchmark-json=FILE``; the ratios are in
 ``extra_info`` of the file. Both sides are timed in turns, so that other load meets both.
@@ -238,7 +238,7 @@ def eight_steps(
 
 @pytest.mark.parametrize("victim", ["npt", "npt-mp"])
 def test_open_pairs_against_clean_step(benchmark: BenchmarkFixture, victim: str) -> None:
-    """Eight batches of the open regime against eight clean training steps on pairs already drawn."""
+    """Eight batches of the open regime against eight clean steps on pairs already drawn."""
     torch.set_num_threads(1)
     recipe = replace(DEFAULT_RECIPES[victim], regime="open", matrix_rate=1e-6)
     network = initial_network(recipe).train()
