@@ -61,6 +61,12 @@ def train(
         float | None,
         typer.Option(help="Gaussian start of the attack, as a share of the budget; default 0."),
     ] = None,
+    regime: Annotated[
+        str | None,
+        typer.Option(
+            help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
+        ),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
@@ -113,6 +119,7 @@ def train(
     if recipe is not None:
         whole = whole_meshes or None
         what |= {"adversarial": adversarial, "steps": steps, "whole_meshes": whole}
+        what["regime"] = regime
         refuse_given(what, "--recipe, which says what to train")
         common = {k: v for k, v in {"size": size, "seed": seed}.items() if v is not None}
         runs = read_recipes(recipe, **common)
@@ -126,10 +133,18 @@ def train(
         part = adversarial_part(victim, attack=adversarial, **given)
     else:
         refuse_given(what, "training without --adversarial")
+    changes = {} if regime is None else {"regime": regime}
     made = recipe_for(
-        victim, size=size, steps=steps, whole_meshes=whole_meshes, adversarial=part, seed=seed
+        victim,
+        size=size,
+        steps=steps,
+        whole_meshes=whole_meshes,
+        adversarial=part,
+        seed=seed,
+        **changes,
     )
     name = f"{victim}-{size}" + (f"-{adversarial}" if adversarial else "")
+    name += f"-{regime}" if made.regime != "protocol" else ""
     folder = out or Path("runs") / (name + (f"-seed{seed}" if seed else ""))
     from_file = None
     if start is not None:

@@ -4,7 +4,8 @@
 
 * ``seen``: the 400 training poses; ``unseen``: 200 new ones from the straight sampler alone,
   as in SMPL-NPT; ``unseen-bent``: 200 new ones from the bent sampler; ``wide``: 200 from
-  ranges outside the training distribution.
+  ranges outside the training distribution;
+* ``natural``, ``tpose``, ``acrobatic``, ``makers``: outside of the protocol, see ``held_out``.
 
 Every mesh is centred by its bounding box; pose and identity orders are shuffled independently,
 and the target follows the identity's order.
@@ -33,6 +34,12 @@ from posebench.benchmark.data.body import (
     pose_body,
 )
 from posebench.benchmark.data.distortion import Distortion, kinds, parse_distortion
+from posebench.benchmark.data.held_out import (
+    HELD_OUT,
+    HELD_OUT_SHA256,
+    held_out_body,
+    pose_ranges,
+)
 from posebench.benchmark.data.task import (
     MAX_SAMPLES,
     PROTOCOL_SEED,
@@ -53,7 +60,7 @@ from posebench.shapes import Float, Int
 DETAIL = 1700
 """Vertices unless asked otherwise: those of the compact networks' meshes."""
 
-TASKS = {f"anny/{poses}": poses for poses in POSE_SETS}
+TASKS = {f"anny/{poses}": poses for poses in (*POSE_SETS, *HELD_OUT)}
 
 DISTORTED = "anny/seen"
 """The split whose pose sources are distorted: the same pairs, so numbers compare with its own."""
@@ -86,6 +93,8 @@ class PoseTransferTask:
         what = [self.name, body_fingerprint(), self.vertices]
         if self.distortion is not None:
             what.append(self.distortion.settings)
+        if TASKS[self.split] in HELD_OUT:
+            what.append(HELD_OUT_SHA256)
         digest = hashlib.sha256(json.dumps(what).encode())
         digest.update(self.triples.numpy().tobytes())
         return digest.hexdigest()
@@ -201,18 +210,22 @@ class Anny:
         split, distortion = self.split_of(name)
         check_samples(samples)
         body = load_body(DETAIL if vertices is None else vertices)
-        triples = split_triples(split, body.poses[TASKS[split]].shape[0])
+        if TASKS[split] in HELD_OUT:
+            body = held_out_body(body, TASKS[split])
+        triples = split_triples(split, body)
         return PoseTransferTask(name, body, triples[:samples].contiguous(), split, distortion)
 
 
-def split_triples(split: str, poses: int) -> Int[Tensor, "s 4"]:
+def split_triples(split: str, body: Body) -> Int[Tensor, "s 4"]:
     """All pairs of a split: rows (identity, identity's pose, pose giver, transferred pose)."""
     generator = generator_for(PROTOCOL_SEED, split)
     people = torch.tensor(list(TEST_IDENTITIES))
     identity = torch.randint(len(people), (MAX_SAMPLES,), generator=generator)
     other = torch.randint(1, len(people), (MAX_SAMPLES,), generator=generator)
-    identity_pose = torch.randint(poses, (MAX_SAMPLES,), generator=generator)
-    pose = torch.randint(poses, (MAX_SAMPLES,), generator=generator)
+    identity_pose, pose = (
+        numbers.start + torch.randint(len(numbers), (MAX_SAMPLES,), generator=generator)
+        for numbers in pose_ranges(body, TASKS[split])
+    )
     return torch.stack(
         [people[identity], identity_pose, people[(identity + other) % len(people)], pose], dim=1
     )

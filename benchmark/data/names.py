@@ -7,6 +7,10 @@ ANNY = {
     "anny/unseen": "new people in 200 new straight poses",
     "anny/unseen-bent": "new people in 200 new bent poses",
     "anny/wide": "new people in 200 poses from wider ranges than training",
+    "anny/natural": "new people in poses that people strike",
+    "anny/tpose": "T- and A-poses for new people in natural ones",
+    "anny/acrobatic": "new people at the ends of their joints' ranges",
+    "anny/makers": "new people in other makers' proportions, natural poses",
 }
 
 DISTORTIONS = {

@@ -40,6 +40,13 @@ CARD_ATTACKS: tuple[Attack, ...] = (
 CARD_ATTACK_SAMPLES = 32
 """Pairs of anny/seen per attack on a card."""
 
+PAIRS = {
+    None: "16 identities x 400 poses",
+    "protocol": "16 identities x 400 poses",
+    "open": "open regime: blends of 16 identities, poses and points drawn anew at every step",
+}
+"""What a recipe's regime trains on; None on cards older than regimes."""
+
 OVERFITTED = 2.0
 """PGD against its own best during training by this factor is catastrophic overfitting."""
 
@@ -125,7 +132,7 @@ def card_text(victim: str, card: dict[str, Any]) -> str:
         f"# {victim}, {card['recipe']['size']}, {card['training']} training",
         "",
         f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
-        f"- Data: embedded body {card['data'][:16]}..., 16 identities x 400 poses.",
+        f"- Data: embedded body {card['data'][:16]}..., {PAIRS[card['recipe'].get('regime')]}.",
         f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
         f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
         f"{where['torch']}.",

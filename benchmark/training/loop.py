@@ -26,8 +26,7 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor, nn
 
-from posebench.benchmark.data.anny import training_meshes
-from posebench.benchmark.data.body import body_fingerprint, load_body
+from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.metrics import edge_loss
 from posebench.benchmark.training.adversarial import attack_rows, fgm_and_pgd
 from posebench.benchmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -37,8 +36,9 @@ from posebench.benchmark.training.distributed import (
     rank_and_world,
     wait_for_all,
 )
-from posebench.benchmark.training.pairs import Pairs, pairs_to_watch, part_generator, training_pairs
+from posebench.benchmark.training.pairs import Pairs, part_generator
 from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.shapes import Float
@@ -132,10 +132,8 @@ def train(
     curve: list[tuple[int, float]] = []
     if state is not None:
         step, curve = state.step, list(state.curve)
-    body = load_body(SIZES[recipe.size].vertices, device=device)
-    meshes = training_meshes(body)  # 16 x 400 meshes of 1,700 vertices are 130 MB
-    pairs = training_pairs(recipe, meshes, body.faces, generator)
-    watched = pairs_to_watch(recipe, meshes, body.faces)
+    source = pair_source(recipe, device)
+    pairs, watched = source(recipe, generator), pairs_to_watch(recipe, source, device)
     every = max(1, recipe.steps // 100)
     sums = torch.zeros(3, device=device)
     first = last = step
