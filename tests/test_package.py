@@ -38,6 +38,10 @@ ALLOWED = {
 }
 
 
+ENTRY = {"posebench.__init__", "posebench.__main__"}
+"""They hand out names of every layer, and load nothing of it before it is asked for."""
+
+
 def layer_of(module: str) -> str:
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in LAYERS else "core"
@@ -62,7 +66,7 @@ def test_imports_point_one_way() -> None:
         f"{module} imports {name}"
         for module, path in MODULES.items()
         for name in imports_of(path)
-        if layer_of(name) not in ALLOWED[layer_of(module)]
+        if module not in ENTRY and layer_of(name) not in ALLOWED[layer_of(module)]
     ]
     assert wrong == []
 

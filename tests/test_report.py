@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from posebench.attacks import PGD
+from posebench.benchmark.cli.app import app
 from posebench.benchmark.data.corruptions import POINTCLOUD_C
 from posebench.benchmark.evaluation.cost import VictimCost, write_costs
 from posebench.benchmark.records.store import read_records, write_record
@@ -154,6 +156,42 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
     assert check_tables(folder, out, tmp_path) == [name for name in files if name != "README.md"]
     write_record(folder, made(victim="posemae", **SHIPPED))
     assert check_tables(folder, out, tmp_path) == files
+
+
+MARKED = "mine\n<!-- headline -->\nmine\n<!-- /headline -->\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        (["--out", "mine"], []),
+        (["--out", "mine", "--check"], []),
+        (["--out", "mine", "--pages", "other"], ["other/README.md"]),
+        ([], ["README.md"]),
+        (["--pages", "other"], ["other/README.md"]),
+    ],
+)
+def test_pages_are_changed_where_asked_for(
+    more: list[str],
+    changed: list[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``--out`` alone makes tables and touches no README; unmarked pages are never written."""
+    work = tmp_path / "work"
+    for name in ("README.md", "other/README.md"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(MARKED, encoding="utf-8")
+        (work / name).with_name("docs").mkdir()
+        (work / name).with_name("docs").joinpath("flags.md").write_text("no marks")
+    pages = sorted(work.rglob("*.md"))
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in pages}
+    monkeypatch.chdir(work)
+    done = CliRunner().invoke(app, ["report", "--records", str(folder), *more])
+    assert done.exit_code == ("--check" in more), done.output
+    after = {path: (path.stat().st_ino, path.read_bytes()) for path in pages}
+    assert [str(path.relative_to(work)) for path in pages if after[path] != before[path]] == changed
 
 
 def test_readme_with_half_a_marker_is_an_error(folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from posebench.benchmark.meshes.frame import frame_for
 from posebench.benchmark.meshes.surface import Surface, sample_surface
 from posebench.benchmark.retarget import in_parts
 from posebench.benchmark.retarget.attack import Change, attacked, attacked_in_file
+from posebench.benchmark.retarget.facing import stands_oddly
 from posebench.benchmark.retarget.facts import against_scan
 from posebench.benchmark.retarget.in_parts import InParts
 from posebench.benchmark.retarget.pair import Identity, check_pose, identity_of, pose_source
@@ -356,7 +357,8 @@ def test_attack_command_and_a_transfer_from_what_it_saved(folder: Path, tmp_path
 BAD = {
     "no such victim": (["--victim", "mae"], "did you mean 'posemae'"),
     "unit": (["--unit", "cmm"], "unknown unit 'cmm'"),
-    "pose unit": (["--pose-unit", "mm"], "pose source"),
+    "pose unit": (["--pose-unit", "mm"], "with --pose-unit m it would be"),
+    "identity's unit": (["--unit", "mm"], "with --unit cm it would be"),
     "up": (["--up", "w"], "unknown up axis 'w'"),
     "defence": (["--defense", "soor"], "did you mean 'sor'"),
     "ending": (["-o", "a.fbx"], "unknown file ending '.fbx'"),
@@ -395,6 +397,39 @@ def test_lying_pose_is_noted_where_its_axis_was_named(folder: Path, tmp_path: Pa
     line = done["err"].splitlines()[0]
     assert line.startswith("posebench: note: ")
     assert "lies rather than stands" in line
+
+
+def test_bodies_that_stand_oddly_are_told_from_those_that_stand() -> None:
+    """New people in new poses, as they are and turned."""
+    body = load_body(800)
+    told: dict[str, list[str | None]] = {"": [], "upside down": [], "backwards": []}
+    for number, pose in enumerate(body.poses["unseen"][::20]):
+        points = pose_body(body, torch.tensor([16 + number]), pose[None])[0].double().numpy()
+        told[""].append(stands_oddly(points))
+        told["upside down"].append(stands_oddly(points * [-1, -1, 1]))
+        told["backwards"].append(stands_oddly(points * [-1, 1, -1]))
+    assert told[""] == [None] * 10
+    for turned in ("upside down", "backwards"):
+        assert told[turned].count(turned) >= 7, told[turned]
+
+
+@pytest.mark.parametrize(
+    ("signs", "note"),
+    [
+        ((1, -1, -1), "seems to stand upside down; if it does, turn it by --pose-up -y"),
+        ((-1, 1, -1), "seems to stand backwards; if it does, turn it by --pose-turn"),
+    ],
+)
+def test_bodies_that_stand_oddly_get_a_note(
+    signs: tuple[int, ...], note: str, folder: Path, tmp_path: Path
+) -> None:
+    body = load_body(800)
+    standing = pose_body(body, torch.tensor([20]), body.poses["unseen"][[0]])[0].double().numpy()
+    (tmp_path / "odd.obj").write_text(obj_text(standing * signs, FACES))
+    more = ("--pose", tmp_path / "odd.obj", "-o", tmp_path / "out.obj")
+    done = call(words(folder, "transfer", *more))
+    assert done["code"] == 0
+    assert f"pose source {tmp_path / 'odd.obj'} {note}" in done["err"]
 
 
 def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -> None:

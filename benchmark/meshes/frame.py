@@ -82,10 +82,13 @@ def frame_for(unit: str = "m", up: str | None = None, turn: float = 0.0) -> Fram
     return Frame(scale, tuple(tuple(row) for row in rotation.tolist()))
 
 
-def check_body(points: Points, what: str, unit: float, up: str | None) -> str | None:
+def check_body(
+    points: Points, what: str, unit: float, up: str | None, option: str = "--"
+) -> str | None:
     """Refuse points that are no standing body's; a note if it lies and ``up`` was given.
 
-    ``unit`` is the metres per file unit that the points were read with.
+    ``unit`` is the metres per file unit that the points were read with; ``option`` what the names
+    of this file's options begin with.
 
     Raises:
         InputError: naming the extent and the unit, or the axis, that would fit.
@@ -95,9 +98,10 @@ def check_body(points: Points, what: str, unit: float, up: str | None) -> str | 
     if not SMALLEST <= extent <= LARGEST:
         fitting = [n for n, u in UNITS.items() if SMALLEST <= extent / unit * u <= LARGEST]
         hint = (
-            f"with --unit {fitting[0]} it would be {extent / unit * UNITS[fitting[0]]:.2f} m"
+            f"with {option}unit {fitting[0]} it would be {extent / unit * UNITS[fitting[0]]:.2f} m"
             if fitting
-            else "give metres per unit, such as --unit 0.0254, or cut the body out of its scene"
+            else f"give metres per unit, such as {option}unit 0.0254, or cut the body out of the "
+            "scene"
         )
         raise InputError(
             f"{what} is {extent:.4g} m large (largest side of its bounding box), a body is "
@@ -108,5 +112,7 @@ def check_body(points: Points, what: str, unit: float, up: str | None) -> str | 
     shown = " x ".join(f"{side:.2f}" for side in sides)
     text = f"{what} lies rather than stands ({shown} m along left, up and front)"
     if up is None:
-        raise InputError(f"{text}: name its up axis, such as --up z, or --up y if it is y")
+        raise InputError(
+            f"{text}: name its up axis, such as {option}up z, or {option}up y if it is y"
+        )
     return f"{text}; networks are trained on standing bodies"

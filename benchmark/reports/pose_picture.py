@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from posebench.benchmark.data.anny import PoseTransferTask, load_task
+from posebench.benchmark.data.anny import PoseTransferTask
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.held_out import HELD_OUT
 from posebench.benchmark.reports.pictures import Panel, draw_rows
 

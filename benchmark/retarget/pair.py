@@ -18,6 +18,7 @@ from torch import Generator
 from posebench.benchmark.meshes.files import WRITTEN, MeshFile, check_ending, read_mesh
 from posebench.benchmark.meshes.frame import Frame, check_body, frame_for
 from posebench.benchmark.meshes.types import Points, check_count
+from posebench.benchmark.retarget.facing import stands_oddly
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Defense
@@ -172,26 +173,48 @@ def victims_generator(defense: Defense, seed: int) -> Generator:
 
 
 def check_pose(source: PoseSource, up: str | None) -> tuple[str, ...]:
-    """Refuse what is no standing body behind the defence; see :func:`check_body`."""
+    """Refuse what is no standing body behind the defence; see :func:`checked`."""
     kept = source.seen.points[source.seen.mask].double().numpy()
-    note = check_body(kept, f"pose source {source.mesh.path}", source.mesh.frame.unit, up)
-    return () if note is None else (note,)
+    return checked(kept, source.mesh, "pose source", up, "--pose-")
+
+
+def checked(
+    points: Points, mesh: MeshFile, what: str, up: str | None, option: str
+) -> tuple[str, ...]:
+    """Notes about how a body (N, 3) of a file stands; its options' names begin with ``option``.
+
+    Raises:
+        InputError: what :func:`check_body` refuses.
+    """
+    name = f"{what} {mesh.path}"
+    lies = check_body(points, name, mesh.frame.unit, up, option)
+    if lies is not None:
+        return (lies,)
+    oddly = stands_oddly(points)
+    if oddly is None:
+        return ()
+    axis = up or "y"
+    mend = {
+        "upside down": f"{option}up {axis[1:] if axis.startswith('-') else '-' + axis}",
+        "backwards": f"{option}turn, half a turn more",
+    }
+    return (f"{name} seems to stand {oddly}; if it does, turn it by {mend[oddly]}",)
 
 
 def identity_of(mesh: MeshFile, up: str | None, seed: int = 0) -> tuple[Identity, tuple[str, ...]]:
     """An identity for victims, and notes about it.
 
     Raises:
-        InputError: more than ``MAX_IDENTITY`` vertices, or what :func:`check_body` refuses.
+        InputError: more than ``MAX_IDENTITY`` vertices, or what :func:`checked` refuses.
     """
     check_count(len(mesh.points), MAX_IDENTITY, f"vertices in identity {mesh.path}")
-    note = check_body(mesh.points, f"identity {mesh.path}", mesh.frame.unit, up)
+    notes = checked(mesh.points, mesh, "identity", up, "--")
     centre = box_centre(mesh.points)
     distinct, place = np.unique(mesh.points - centre, axis=0, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(distinct))
     rank = order.argsort()
     made = Identity(mesh, centre, distinct[order].astype(np.float32), rank[place.reshape(-1)])
-    return made, () if note is None else (note,)
+    return made, notes
 
 
 def box_centre(points: Points) -> Points:
