@@ -14,13 +14,8 @@ from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.checkpoint import NAME
-from posebench.benchmark.training.loop import (
-    Progress,
-    initial_network,
-    make_optimisers,
-    set_rates,
-    train,
-)
+from posebench.benchmark.training.loop import Progress, initial_network, train
+from posebench.benchmark.training.optimisers import make_optimisers, set_rates
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.errors import InputError

@@ -24,31 +24,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
 
 from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import body_fingerprint, load_body
-from posebench.benchmark.evaluation.metrics import edge_loss
-from posebench.benchmark.training.adversarial import attack_rows, fgm_and_pgd
+from posebench.benchmark.training.adversarial import fgm_and_pgd
 from posebench.benchmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from posebench.benchmark.training.distributed import (
-    average_gradients,
     average_over_ranks,
     rank_and_world,
     wait_for_all,
 )
-from posebench.benchmark.training.pairs import Pairs, pairs_to_watch, part_generator, training_pairs
+from posebench.benchmark.training.optimisers import make_optimisers, set_rates
+from posebench.benchmark.training.pairs import pairs_to_watch, part_generator, training_pairs
 from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.step import training_step
 from posebench.errors import InputError
 from posebench.interfaces import Budget
-from posebench.shapes import Float
 from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
 
 WATCH_EVERY = 5
 """Reports between two looks at FGM against PGD; a look costs about seven training steps."""
-
-EDGE_WEIGHT = 0.0005
-"""Weight of the edge term on whole meshes (released code)."""
 
 
 @dataclass(frozen=True)
@@ -203,54 +198,6 @@ def train(
     return Trained(network.eval(), step, tuple(curve))
 
 
-def training_step(
-    network: PoseTransferNetwork,
-    optimisers: list[torch.optim.Optimizer],
-    recipe: Recipe,
-    step: int,
-    drawn: Pairs,
-    generator: Generator,
-) -> Float[Tensor, "3"]:
-    """One optimiser step on this process's rows; (loss, error on attacked rows, share removed).
-
-    Nothing here waits for the device.
-    """
-    rank, world = rank_and_world()
-    rows = slice(rank, None, world)
-    pose, identity, target = (each[rows] for each in drawn[:3])
-    faces = None if drawn[3] is None else drawn[3][rows]
-    clean, removed = len(pose), pose.new_zeros(())
-    with torch.autocast(pose.device.type, torch.bfloat16, enabled=recipe.bf16):
-        if recipe.adversarial is not None and step >= recipe.clean_steps:
-            done = (step - recipe.clean_steps) / (recipe.steps - recipe.clean_steps)
-            clean, pose, removed = attack_rows(
-                network,
-                recipe.adversarial,
-                pose,
-                identity,
-                target,
-                ids=step * recipe.batch + torch.arange(recipe.batch)[rows],
-                attack=recipe.adversarial.made(done, step),
-                seed=recipe.seed,
-                generator=generator,
-            )
-        transfer = network.compiled or network.transfer
-        output = transfer(pose, identity, generator=generator).float()
-    errors = (output - target).square().mean(dim=(1, 2))
-    loss = errors.mean()
-    if faces is not None:
-        loss = loss + EDGE_WEIGHT * edge_loss(output, identity, faces)
-    for optimiser in optimisers:
-        optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    average_gradients(network)
-    for optimiser in optimisers:
-        optimiser.step()
-    attacked = errors.detach()[clean:]
-    error = attacked.mean() if len(attacked) else attacked.sum()
-    return torch.stack([loss.detach(), error, removed])
-
-
 def peak_memory(device: str) -> int:
     """Most bytes in use so far: the device's where it counts them, else the process's."""
     if torch.device(device).type == "cuda":
@@ -264,32 +211,3 @@ def initial_network(recipe: Recipe) -> PoseTransferNetwork:
         # The one place that touches the global generator: nn.Module constructors know no other.
         torch.manual_seed(recipe.seed)  # noqa: TID251
         return VICTIMS[recipe.victim](SIZES[recipe.size].width, **recipe.network)
-
-
-def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for matrices, Adam for the rest: biases, scalars, xyz layers and attention.
-
-    Attention is left to Adam because Muon's steps have a fixed size: queries and keys grew until
-    the unscaled softmax saturated, and the loss fell back to the mean mesh's.
-    """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        large = parameter.ndim == 2 and min(parameter.shape) > 3
-        (matrices if large and "attention" not in name else others).append(parameter)
-    return [
-        torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.0),
-        torch.optim.Adam(others, lr=recipe.rate, fused=True),
-    ]
-
-
-def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int) -> None:
-    """Linear warm-up times half a cosine down to zero, in each part anew."""
-    peak, first, last = 1.0, 0, recipe.clean_steps
-    if recipe.adversarial is not None and step >= recipe.clean_steps:
-        peak, first, last = recipe.adversarial.rate_share, recipe.clean_steps, recipe.steps
-    factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
-    factor *= peak * 0.5 * (1 + math.cos(math.pi * (step - first) / (last - first)))
-    for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * factor
