@@ -15,8 +15,9 @@ from posebench.benchmark.checks.subject import Subject
 from posebench.benchmark.checks.suite import CHECKS, Finding, run_checks, write_check
 from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import find_networks, resolve_device
+from posebench.benchmark.runs.run import find_networks
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable

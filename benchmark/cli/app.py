@@ -223,8 +223,8 @@ def cost(
 ) -> None:
     """Time, size and peak memory of victims on one pair (the paper's Table 4)."""
     from posebench.benchmark.evaluation.cost import measure_apart, write_costs
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.reports.tables import print_costs
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable
     from posebench.registry import unknown
@@ -267,8 +267,7 @@ def main() -> None:
         if not out_of_memory(error):
             raise
         typer.echo(
-            "posebench: error: out of memory; try a smaller --batch-size or a smaller file",
-            err=True,
+            "posebench: error: out of memory; try smaller meshes or a machine with more", err=True
         )
         sys.exit(2)
     except KeyboardInterrupt:

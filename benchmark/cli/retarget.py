@@ -97,10 +97,10 @@ def transfer(
     as_json: AsJson = False,
 ) -> None:
     """Drive any mesh with any pose source; faces, textures and units of the identity stay."""
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import write_mesh
     from posebench.benchmark.reports.pictures import draw_rows, mesh_panel, window_of
     from posebench.benchmark.retarget.transfer import against_scan, far_off, system_of, transferred
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.defenses import DEFENSES
 
     guard = None if defense == "none" else DEFENSES[defense]()
@@ -165,11 +165,11 @@ def attack(
     """Move a pose source's points so that the network's output changes most; no truth is needed."""
     import numpy as np
 
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import write_displaced, write_mesh
     from posebench.benchmark.reports.pictures import draw_rows, mesh_panel, viridis, window_of
     from posebench.benchmark.retarget.attack import attacked, attacked_in_file
     from posebench.benchmark.retarget.transfer import against_scan, system_of, transferred
-    from posebench.benchmark.runs.run import resolve_device
 
     made = attack_for(attack, eps, norm, eps_unit, iterations)
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)

@@ -68,8 +68,8 @@ def sweep(
 
     One record per cell, as of 'posebench run'. A cell that fails costs no other: exit code 1.
     """
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.runs.grid import read_grids
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.benchmark.runs.sweep import plan_sweep, remaining, write_outcomes
     from posebench.errors import InputError
     from posebench.files import check_writable

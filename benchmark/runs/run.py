@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,9 @@ from posebench.benchmark.data.dataset_pairs import load_dataset_task
 from posebench.benchmark.data.datasets import DATASET_TASKS
 from posebench.benchmark.evaluation.access import seen_by_attack
 from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import evaluate_sweep
+from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.records.store import Record, write_record
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -28,7 +30,7 @@ from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, 
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 TRAININGS = ("clean", "adversarial", "noise")
@@ -91,18 +93,28 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
         label = f"{network.spec.title}, {source.training} training"
         job = bar.add_task(label, total=settings.samples * len(attacks))
         started = time.monotonic()
-        records = evaluate_on(
+        evaluate = partial(
+            evaluate_on,
             device,
             network,
             attacks,
             source=source,
-            batch_size=settings.batch_size,
             progress=partial(bar.advance, job),
             **options,
         )
+        size = min(settings.batch_size, settings.samples)
+        records = halving(partial(afresh, bar, job, evaluate), size)
         seconds = (time.monotonic() - started) / len(records)
         results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
     return results
+
+
+def afresh(
+    bar: Progress, job: TaskID, evaluate: Callable[..., list[Record]], batch_size: int
+) -> list[Record]:
+    """``evaluate(batch_size=batch_size)`` with its progress from zero."""
+    bar.reset(job)
+    return evaluate(batch_size=batch_size)
 
 
 def evaluation_arguments(settings: RunSettings) -> tuple[list[Attack | None], dict[str, Any]]:
@@ -234,20 +246,3 @@ def draw_picture(
             training = "adversarially trained" if adversarial else "cleanly trained"
             rows.append((f"{network.spec.title}\n{training}", panels))
     draw_rows(rows, out)
-
-
-def resolve_device(name: str) -> str:
-    """'auto' to the fastest device there is; a named one checked.
-
-    Raises:
-        InputError: unknown device, or one that this machine or build lacks.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).item()
-        torch.Generator(device=name)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0][:100]
-        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
-    return name

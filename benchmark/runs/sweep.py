@@ -6,17 +6,16 @@ process writes them, each atomically: a kill at any moment costs the jobs that w
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
-
-import torch
+from typing import Literal, get_args
 
 from posebench.benchmark.data.dataset_pairs import load_dataset_task
 from posebench.benchmark.data.datasets import DATASET_TASKS
 from posebench.benchmark.evaluation.cells import VictimSource, plan_evaluation
+from posebench.benchmark.evaluation.devices import resolve_device
+from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.records.store import Record, cell_path, record_path, write_record
 from posebench.benchmark.runs.grid import Grid, grid_settings
 from posebench.benchmark.runs.run import (
@@ -24,16 +23,13 @@ from posebench.benchmark.runs.run import (
     evaluate_on,
     evaluation_arguments,
     find_networks,
-    resolve_device,
     with_defaults,
 )
-from posebench.errors import InputError, out_of_memory
+from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.victims import PoseTransferNetwork
 
 Overwrite = Literal["only-missing", "never", "always"]
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -176,27 +172,7 @@ def evaluate_settings(settings: RunSettings) -> list[Record]:
             device, network, attacks, source=source, batch_size=batch_size, **options
         )
 
-    return in_memory(run, min(settings.batch_size, settings.samples))
-
-
-def in_memory(run: Callable[[int], R], batch_size: int) -> R:
-    """``run(batch_size)``, with half the batch as often as memory runs out.
-
-    Raises:
-        InputError: if one pair alone is too much.
-    """
-    while True:
-        try:
-            return run(batch_size)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if batch_size <= 1:
-                raise InputError("out of memory even with one pair at a time") from error
-        # Out here the error is gone, and with it the frames that hold the failed batch.
-        batch_size //= 2
-        gc.collect()
-        torch.cuda.empty_cache()
+    return halving(run, min(settings.batch_size, settings.samples))
 
 
 def _one_line(error: BaseException) -> str:
