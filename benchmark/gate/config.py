@@ -28,7 +28,7 @@ from typing import Any, cast, get_args
 from posebench.attacks import make_attack
 from posebench.benchmark.data.anny import parse_task
 from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.training.recipe import check_kinds, kinds
+from posebench.benchmark.training.recipe_file import check_kinds, kinds
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget, Defense, Norm, Unit
