@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from posebench.benchmark.training.recipe import (
-    DEFAULT_RECIPES,
-    adversarial_part,
-    read_recipes,
-    recipe_for,
-)
+from posebench.benchmark.training.recipe import DEFAULT_RECIPES, adversarial_part, recipe_for
+from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.errors import InputError
 
 

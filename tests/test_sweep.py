@@ -152,7 +152,7 @@ def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
 
 @pytest.mark.parametrize("name", ["table5", "options"])
 def test_sweeps_of_trained_options_name_the_runs_of_their_recipe(name: str) -> None:
-    from posebench.benchmark.training.recipe import read_recipes
+    from posebench.benchmark.training.recipe_file import read_recipes
 
     for grid in read_grids(name):
         runs = [f"runs/{run.name}/weights.safetensors" for run in read_recipes(name)]

@@ -120,7 +120,7 @@ def test_damaged_checkpoint_is_refused_and_kept(
         "no header": save(tensors),
         "header list": save(tensors, metadata={"checkpoint": "[1]"}),
         "header short": save(
-            tensors, metadata={"checkpoint": json.dumps({"card": card["card"], "step": 1})}
+            tensors, metadata={"checkpoint": json.dumps({"recipe": card["recipe"], "step": 1})}
         ),
         "tensors gone": save(half, metadata=header),
         "slots gone": save(weights, metadata=header),

@@ -94,8 +94,8 @@ class Session:
         state.step += 1
 
     def count(self, now: float, aside: float) -> None:
-        """Add the steps since the last count to the clock, without the seconds ``aside`` that reports
-        and checkpoints took; choose the part's length when it is time."""
+        """Add the steps since the last count to the clock, without the seconds ``aside`` of reports
+        and checkpoints; choose the part's length when it is time."""
         state = self.state
         steps, seconds = state.step - self.counted, now - self.looked - aside
         state.seconds += seconds
