@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.progress import Progress as Silent
-from safetensors.torch import load_file
 from torch import Tensor
 
 from posebench.attacks import FGM
@@ -173,8 +172,7 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
 
 def test_overfitting_is_pgd_rising_far_above_its_best() -> None:
     def rows(*values: float | None) -> list[Progress]:
-        nothing = dict.fromkeys((f.name for f in fields(Progress)), 0)
-        return [Progress(**{**nothing, "pgd": value}) for value in values]
+        return [Progress(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, pgd=value) for value in values]
 
     assert not overfitted(rows(None, 9.0, 3.0, None, 5.9))
     assert overfitted(rows(None, 9.0, 3.0, None, 6.1))
@@ -299,11 +297,7 @@ def test_killed_recipe_ends_as_an_undisturbed_one_and_is_not_done_twice(
     assert resumed.returncode == 0, resumed.stderr
     for name in ("clean", "robust"):
         a, b = (tmp_path / out / name for out in ("whole", "parts"))
-        one, other = (load_file(folder / "weights.safetensors") for folder in (a, b))
-        assert all(torch.equal(one[key], other[key]) for key in one)
-        assert (cards := [read_weights(f / "weights.safetensors") for f in (a, b)])
-        curves = [card["card"]["curve"] for card in cards if card is not None]
-        assert curves[0] == curves[1]
+        assert (a / "weights.safetensors").read_bytes() == (b / "weights.safetensors").read_bytes()
         steps = [json.loads(line)["step"] for line in (b / "log.jsonl").read_text().splitlines()]
         assert steps == sorted(set(steps))
         assert steps[-1] == {"clean": 40, "robust": 60}[name]

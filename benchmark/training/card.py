@@ -62,12 +62,12 @@ class Attacked(TypedDict):
 
 @dataclass(frozen=True)
 class Card:
-    """What is kept with weights about themselves.
+    """What is kept with weights about themselves; no times, so that equal runs have equal files.
 
     Attributes:
         training: its name in tables.
         recipe: which repeats the run, as JSON.
-        steps_done, samples_seen, seconds: of this run, on training steps; not of its ``start``.
+        steps_done, samples_seen: of this run, not of its ``start``.
         curve: (step, mean training loss).
         data: fingerprint of the body.
         environment: where it was made, as in records.
@@ -80,7 +80,6 @@ class Card:
     recipe: dict[str, Any]
     steps_done: int
     samples_seen: int
-    seconds: float
     curve: list[tuple[int, float]]
     data: str
     environment: dict[str, Any]
@@ -149,7 +148,6 @@ def make_card(trained: Trained, log: Sequence[Progress], made: dict[str, Any]) -
         recipe=asdict(recipe),
         steps_done=trained.step,
         samples_seen=(trained.step - first) * recipe.batch,
-        seconds=round(trained.seconds, 1),
         curve=list(trained.curve),
         data=body_fingerprint(),
         environment=made,

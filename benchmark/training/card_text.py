@@ -39,8 +39,7 @@ def _origin(victim: str, card: dict[str, Any]) -> list[str]:
     return [
         f"# {victim}, {card['recipe']['size']}, {card['training']} training",
         "",
-        f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen in "
-        f"{card['seconds']:,.0f} s of steps.{stopped}",
+        f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
         f"- Data: embedded body {card['data'][:16]}..., 16 identities x 400 poses.",
         f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
         f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "

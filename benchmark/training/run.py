@@ -152,7 +152,7 @@ def train_one(
             write_results(trained, replace(card, **found.on_card), folder)
             if options.records is not None:
                 write_records(found.records, path, options.records)
-            say(bar, f"weights {path}, card {folder / CARD}")
+            say(bar, f"weights {path}, card {folder / CARD}; {trained.seconds:.0f} s of steps")
     return path
 
 
