@@ -101,7 +101,7 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
         recipe = recipe_for(**{**settings, **common})
     except (TypeError, InputError) as error:
         raise InputError(f"{where}: {error}") from error
-    return TrainingRun(name, recipe, start, share)
+    return TrainingRun(name, recipe, start, float(share))
 
 
 def check_keys(table: Any, known: Any, path: Path) -> None:
