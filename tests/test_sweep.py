@@ -38,7 +38,6 @@ from posebench.benchmark.runs.grid import grid_settings, read_grids
 from posebench.benchmark.runs.processes import ATTEMPTS, Worker, run_processes
 from posebench.benchmark.runs.sweep import (
     Job,
-    in_memory,
     plan_sweep,
     remaining,
     run_here,
@@ -163,7 +162,7 @@ def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
 
 @pytest.mark.parametrize("name", ["table5", "options"])
 def test_sweeps_of_trained_options_name_the_runs_of_their_recipe(name: str) -> None:
-    from posebench.benchmark.training.recipe import read_recipes
+    from posebench.benchmark.training.recipe_file import read_recipes
 
     for grid in read_grids(name):
         runs = [f"runs/{run.name}/weights.safetensors" for run in read_recipes(name)]
@@ -399,31 +398,6 @@ def test_weights_that_change_after_planning_fail_their_cells(weights: Path, tmp_
     failed = write_outcomes(run_here(jobs), tmp_path / "out", lambda cells: None)
     assert "made other cells than planned" in failed[jobs[0]]
     assert not (tmp_path / "out").exists()
-
-
-def test_batches_shrink_until_memory_suffices() -> None:
-    tried = []
-
-    def run(batch_size: int) -> int:
-        tried.append(batch_size)
-        if batch_size > 2:
-            torch.empty(2**60)  # refused by the allocator itself
-        return batch_size
-
-    assert in_memory(run, 19) == 2
-    assert tried == [19, 9, 4, 2]
-
-    def never(batch_size: int) -> int:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-
-    with pytest.raises(InputError, match="out of memory even with one pair at a time"):
-        in_memory(never, 8)
-
-    def other(batch_size: int) -> int:
-        raise RuntimeError("sizes must match")
-
-    with pytest.raises(RuntimeError, match="sizes must match"):
-        in_memory(other, 8)
 
 
 def test_a_sweep_finishes_in_smaller_batches(

@@ -14,13 +14,8 @@ from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.checkpoint import NAME
-from posebench.benchmark.training.loop import (
-    Progress,
-    initial_network,
-    make_optimisers,
-    set_rates,
-    train,
-)
+from posebench.benchmark.training.loop import Progress, initial_network, train
+from posebench.benchmark.training.optimisers import make_optimisers, set_rates
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -125,7 +120,7 @@ def test_damaged_checkpoint_is_refused_and_kept(
         "no header": save(tensors),
         "header list": save(tensors, metadata={"checkpoint": "[1]"}),
         "header short": save(
-            tensors, metadata={"checkpoint": json.dumps({"card": card["card"], "step": 1})}
+            tensors, metadata={"checkpoint": json.dumps({"recipe": card["recipe"], "step": 1})}
         ),
         "tensors gone": save(half, metadata=header),
         "slots gone": save(weights, metadata=header),

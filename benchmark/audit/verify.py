@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from posebench.benchmark.audit.rebuild import rebuild_attack, rebuild_defense
 from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.metrics import attack_metrics
 from posebench.benchmark.records.consistency import rate_intervals, summary_of
 from posebench.benchmark.records.schema import read_json
 from posebench.benchmark.records.store import Record, check_record
-from posebench.benchmark.runs.run import resolve_device, with_source
+from posebench.benchmark.runs.run import with_source
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Defense, Victim
 from posebench.victims import SIZES, load_victim

@@ -71,7 +71,7 @@ def attack(
 ) -> None:
     """Move a pose source's points so that the network's output changes most; no truth is needed."""
     from posebench.attacks import make_attack
-    from posebench.benchmark.evaluation.sources import resolve_device
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import DISPLACED, WRITTEN
     from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
     from posebench.interfaces import Budget

@@ -36,7 +36,7 @@ def cost(
 ) -> None:
     """Time, size and peak memory of victims on one pair (the paper's Table 4)."""
     from posebench.benchmark.evaluation.cost import measure_apart, write_costs
-    from posebench.benchmark.evaluation.sources import resolve_device
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable
     from posebench.registry import unknown

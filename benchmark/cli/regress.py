@@ -62,7 +62,7 @@ def regress(
 
     Compares each cell with a committed baseline on the same pairs, by new seeds.
     """
-    from posebench.benchmark.evaluation.sources import resolve_device
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.gate.compare import as_json as findings_json
     from posebench.benchmark.gate.compare import check_gate, update_baseline
     from posebench.benchmark.gate.config import read_gate

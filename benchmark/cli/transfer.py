@@ -55,7 +55,7 @@ def transfer(
     as_json: options.AsJson = False,
 ) -> None:
     """Drive any mesh with any pose source; faces, textures and units of the identity stay."""
-    from posebench.benchmark.evaluation.sources import resolve_device
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import WRITTEN
     from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
     from posebench.defenses import DEFENSES

@@ -6,7 +6,6 @@ Each victim is measured in a process of its own, so that the peak memory is its 
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Literal
 import torch
 
 from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.memory import peak_memory
 from posebench.benchmark.records.codec import decode
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.form import plain
@@ -67,16 +67,16 @@ def measure_cost(victim: str, size: str, device: str, repeats: int) -> VictimCos
     batch = load_task("anny/seen", samples=1, vertices=vertices).batch(torch.tensor([0])).to(device)
     network = VICTIMS[victim](width).to(device).eval().requires_grad_(False)
     count = sum(parameter.numel() for parameter in network.parameters())
-    idle = _peak(device)
+    idle = peak_memory(device)
 
     def forward() -> None:
         with torch.no_grad():
             network(batch.pose, batch.identity)
 
     forward_ms = _median_ms(forward, device, repeats)
-    forward_mb = (_peak(device) - idle) / 1e6
+    forward_mb = (peak_memory(device) - idle) / 1e6
     gradient_ms = _median_ms(lambda: _input_gradient(network, batch), device, repeats)
-    gradient_mb = (_peak(device) - idle) / 1e6
+    gradient_mb = (peak_memory(device) - idle) / 1e6
     return VictimCost(
         victim, size, width, vertices, count, 4 * count / 1e6,
         forward_ms, gradient_ms, forward_mb, gradient_mb,
@@ -103,12 +103,6 @@ def _median_ms(call: Callable[[], None], device: str, repeats: int) -> float:
 def _finish(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
-
-
-def _peak(device: str) -> int:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def measure_apart(victim: str, size: str, device: str, repeats: int) -> VictimCost:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.records.types import Json, Weights
-from posebench.errors import InputError
 from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, read_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
@@ -78,20 +75,3 @@ def adversarial_part(recipe: Json | None) -> Json | None:
     """The adversarial part of the recipe behind some weights, None if there is or was none."""
     part: Any = (recipe or {}).get("adversarial")
     return part if isinstance(part, dict) else None
-
-
-def resolve_device(name: str) -> str:
-    """'auto' to the fastest device there is; a named one checked.
-
-    Raises:
-        InputError: unknown device, or one that this machine or build lacks.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).item()
-        torch.Generator(device=name)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0][:100]
-        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
-    return name

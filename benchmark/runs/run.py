@@ -13,17 +13,19 @@ import torch
 
 from posebench.benchmark.data.datasets import task_vertices
 from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
 from posebench.benchmark.evaluation.settings import EvaluationSettings, evaluation_of
-from posebench.benchmark.evaluation.sources import Source, find_networks, resolve_device
+from posebench.benchmark.evaluation.sources import Source, find_networks
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.records.types import Record
 from posebench.files import check_writable
 from posebench.interfaces import Victim
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,13 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     for source, given in zip(sources, evaluations, strict=True):
         job = bar.add_task(source.label, total=asked.samples * len(given.attacks))
         started = time.monotonic()
-        how = Execution(settings.batch_size, device, partial(bar.advance, job))
-        records = evaluate_all(on_device(given, device), how)
+        placed = on_device(given, device)
+
+        def run(batch_size: int, job: TaskID = job, placed: Evaluation = placed) -> list[Record]:
+            bar.reset(job)
+            return evaluate_all(placed, Execution(batch_size, device, partial(bar.advance, job)))
+
+        records = halving(run, min(settings.batch_size, asked.samples))
         seconds = (time.monotonic() - started) / len(records)
         results += [CellResult(r, write_record(settings.out, r), seconds) for r in records]
     return results

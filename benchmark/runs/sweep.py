@@ -6,28 +6,25 @@ process writes them, each atomically: a kill at any moment costs the jobs that w
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
-import torch
-
+from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.evaluation.plan import plan_evaluation
 from posebench.benchmark.evaluation.settings import EvaluationSettings
-from posebench.benchmark.evaluation.sources import Source, find_networks, resolve_device
+from posebench.benchmark.evaluation.sources import Source, find_networks
 from posebench.benchmark.records.store import cell_path, record_path, write_record
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.runs.grid import Grid, grid_settings
 from posebench.benchmark.runs.run import RunSettings, on_device, ready
-from posebench.errors import InputError, out_of_memory
+from posebench.errors import InputError
 from posebench.registry import unknown
 
 Overwrite = Literal["only-missing", "never", "always"]
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -163,27 +160,7 @@ def evaluate_settings(settings: RunSettings) -> list[Record]:
     def run(batch_size: int) -> list[Record]:
         return evaluate_all(given, Execution(batch_size, device))
 
-    return in_memory(run, min(settings.batch_size, asked.samples))
-
-
-def in_memory(run: Callable[[int], R], batch_size: int) -> R:
-    """``run(batch_size)``, with half the batch as often as memory runs out.
-
-    Raises:
-        InputError: if one pair alone is too much.
-    """
-    while True:
-        try:
-            return run(batch_size)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if batch_size <= 1:
-                raise InputError("out of memory even with one pair at a time") from error
-        # Out here the error is gone, and with it the frames that hold the failed batch.
-        batch_size //= 2
-        gc.collect()
-        torch.cuda.empty_cache()
+    return halving(run, min(settings.batch_size, asked.samples))
 
 
 def _one_line(error: BaseException) -> str:

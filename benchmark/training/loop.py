@@ -17,65 +17,34 @@ a rate schedule of its own, so the clean part of an adversarial run is a clean r
 from __future__ import annotations
 
 import math
-import resource
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, nn
 
-from posebench.benchmark.data.body import body_fingerprint
-from posebench.benchmark.evaluation.metrics import edge_loss
-from posebench.benchmark.training.adversarial import attack_rows, fgm_and_pgd
-from posebench.benchmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from posebench.benchmark.training.distributed import (
-    average_gradients,
-    average_over_ranks,
-    rank_and_world,
-    wait_for_all,
-)
-from posebench.benchmark.training.pairs import Pairs, part_generator
+from posebench.benchmark.evaluation.memory import start_peak
+from posebench.benchmark.training.checkpoint import load_checkpoint
+from posebench.benchmark.training.distributed import rank_and_world, wait_for_all
+from posebench.benchmark.training.optimisers import make_optimisers
+from posebench.benchmark.training.pairs import part_generator
+from posebench.benchmark.training.progress import Progress, Reporter
 from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.session import Session
+from posebench.benchmark.training.state import Execution, State
 from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
-from posebench.interfaces import Budget
-from posebench.shapes import Float
 from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
 
-WATCH_EVERY = 5
-"""Reports between two looks at FGM against PGD; a look costs about seven training steps."""
-
-EDGE_WEIGHT = 0.0005
-"""Weight of the edge term on whole meshes (released code)."""
+Deferred = Callable[[], AbstractContextManager[Callable[[], bool]]]
+"""A context in which a wish to stop is kept, and the question whether there is one."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a training run reports now and then; means since the last report.
-
-    Attributes:
-        step: optimiser steps done.
-        loss: training loss, square metres.
-        attacked_loss: mean squared error on the attacked rows, after SOR; 0 without any.
-        removed: share of attacked points that SOR removed.
-        fgm, pgd: mean squared error under both on 16 fixed training pairs, None when not taken.
-        samples_per_second: since the run, or its resumption, began.
-        data_share: of the wall time spent on drawing pairs. On an accelerator work overlaps, so
-            this is the share of the launching thread.
-        peak_memory: bytes; of the device if it counts them, else of the process.
-    """
-
-    step: int
-    loss: float
-    attacked_loss: float
-    removed: float
-    samples_per_second: float
-    data_share: float
-    peak_memory: int
-    fgm: float | None = None
-    pgd: float | None = None
+@contextmanager
+def undisturbed() -> Iterator[Callable[[], bool]]:
+    """Nobody asks to stop."""
+    yield lambda: False
 
 
 @dataclass(frozen=True)
@@ -84,13 +53,17 @@ class Trained:
 
     Attributes:
         network: in eval mode.
+        recipe: with the lengths that a time budget has chosen.
         step: steps done; fewer than the recipe's if a deadline came first.
         curve: (step, mean training loss since the last entry), about 100 entries.
+        seconds: spent on training steps.
     """
 
     network: PoseTransferNetwork
+    recipe: Recipe
     step: int
     curve: tuple[tuple[int, float], ...]
+    seconds: float
 
 
 def train(
@@ -98,162 +71,69 @@ def train(
     folder: Path,
     *,
     start: PoseTransferNetwork | None = None,
-    device: str = "cpu",
-    compile_network: bool = False,
-    recompute: bool = False,
+    how: Execution | None = None,
     report: Callable[[Progress], None] | None = None,
     checkpoint_seconds: float = 60.0,
     deadline: float = math.inf,
+    deferred: Deferred = undisturbed,
 ) -> Trained:
     """Train, or go on from the checkpoint in ``folder``.
 
-    The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, and
-    when ``deadline`` (of ``time.monotonic``) has passed, which ends the run. ``start`` is the
-    network of ``recipe.start`` and takes the place of the clean part.
+    The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, when
+    ``deferred`` says that somebody wants to stop, and when ``deadline`` (of ``time.monotonic``)
+    has passed. A finite deadline chooses the number of steps, see ``time_budget``. ``start`` is
+    the network of ``recipe.start`` and takes the place of the clean part.
 
     Raises:
         InputError: if the folder holds a checkpoint of another recipe or of other data, or the
             loss stops being finite (the last good checkpoint stays).
+        session.Interrupted: after saving, if somebody wanted to stop.
     """
+    how = how or Execution()
     rank, world = rank_and_world()
     if recipe.batch % world:
         raise InputError(f"batch {recipe.batch} cannot be dealt to {world} processes evenly")
-    network = (start or initial_network(recipe)).to(device).train()
-    if recompute:
+    start_peak(how.device)
+    state = begin(recipe, start, how)
+    resumed = load_checkpoint(folder, state, paced=deadline < math.inf)
+    source = pair_source(recipe, how.device)
+    pairs = source(recipe, state.generator)
+    reporter = None
+    if report is not None and rank == 0:
+        watched = pairs_to_watch(recipe, source, how.device)
+        reporter = Reporter(state, report, watched, how.device)
+    session = Session(state, folder, how.device, pairs, reporter, saved=resumed)
+    session.limit(deadline, checkpoint_seconds)
+    with deferred() as asked:
+        session.run(asked)
+    wait_for_all()
+    state.network.compiled = None
+    curve = tuple(state.curve)
+    return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
+
+
+def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: Execution) -> State:
+    """The state before the first step.
+
+    Raises:
+        InputError: if the victim cannot recompute and is to.
+    """
+    network = (start or initial_network(recipe)).to(how.device).train()
+    if how.recompute:
         if not isinstance(network, GCTransformer):
             raise InputError(f"{recipe.victim} has no gradient checkpointing; gct has")
         network.recompute = True
-    network.compiled = torch.compile(network.transfer) if compile_network else None
-    optimisers = make_optimisers(network, recipe)
-    generator = part_generator(recipe, "training", device)
-    identity_card = {"recipe": asdict(recipe), "data": body_fingerprint()}
-    state = load_checkpoint(folder, identity_card, network, optimisers, generator)
-    step = recipe.clean_steps if start is not None else 0
-    curve: list[tuple[int, float]] = []
-    if state is not None:
-        step, curve = state.step, list(state.curve)
-    source = pair_source(recipe, device)
-    pairs, watched = source(recipe, generator), pairs_to_watch(recipe, source, device)
-    every = max(1, recipe.steps // 100)
-    sums = torch.zeros(3, device=device)
-    first = last = step
-    started = saved = time.monotonic()
-    drawing, over, saved_once = 0.0, False, state is not None
-    while step < recipe.steps and not over:
-        if step == recipe.clean_steps:
-            # A part of its own: neither momentum nor random numbers of the clean part go on, so
-            # that a run that starts from clean weights is the second part of a whole run.
-            for old, new in zip(optimisers, make_optimisers(network, recipe), strict=True):
-                old.load_state_dict(new.state_dict())
-            generator.set_state(part_generator(recipe, "adversarial", device).get_state())
-        set_rates(optimisers, recipe, step)
-        before = time.monotonic()
-        drawn = next(pairs)
-        drawing += time.monotonic() - before
-        sums += training_step(network, optimisers, recipe, step, drawn, generator)
-        step += 1
-        if step % every and step not in (recipe.clean_steps, recipe.steps):
-            continue
-        late = sums.new_tensor(float(time.monotonic() > deadline))
-        average_over_ranks([sums, late])
-        means, over = (sums / (step - last)).tolist(), bool(late > 0)
-        whole = all(bool(parameter.isfinite().all()) for parameter in network.parameters())
-        if not (math.isfinite(means[0]) and whole):
-            kept = f"the last good checkpoint is in {folder}" if saved_once else "none was saved"
-            raise InputError(
-                f"training loss became {means[0]} before step {step}; {kept}: try a smaller rate "
-                "or eps, or bf16 off"
-            )
-        curve.append((step, means[0]))
-        sums, last = torch.zeros_like(sums), step
-        now = time.monotonic()
-        if report is not None and rank == 0:
-            turn = step // every % WATCH_EVERY == 0 or step in (recipe.clean_steps, recipe.steps)
-            fgm, pgd = None, None
-            if recipe.adversarial is not None and step >= recipe.clean_steps and turn:
-                fgm, pgd = fgm_and_pgd(network, Budget(recipe.adversarial.eps), watched)
-                if not math.isfinite(fgm + pgd):
-                    raise InputError(
-                        f"loss under FGM {fgm}, under PGD {pgd} at step {step}: try an eps below "
-                        f"{recipe.adversarial.eps:g}"
-                    )
-            report(
-                Progress(
-                    step=step,
-                    loss=means[0],
-                    attacked_loss=means[1],
-                    removed=means[2],
-                    samples_per_second=(step - first) * recipe.batch / max(now - started, 1e-9),
-                    data_share=drawing / max(now - started, 1e-9),
-                    peak_memory=peak_memory(device),
-                    fgm=fgm,
-                    pgd=pgd,
-                )
-            )
-        # Only between curve entries, so that a resumed run sums the same losses.
-        if now - saved > checkpoint_seconds or step == recipe.steps or over:
-            if rank == 0:
-                header = Checkpoint(identity_card, step, tuple(curve))
-                save_checkpoint(folder, header, network, optimisers, generator)
-            saved, saved_once = now, True
-    wait_for_all()
-    network.compiled = None
-    return Trained(network.eval(), step, tuple(curve))
-
-
-def training_step(
-    network: PoseTransferNetwork,
-    optimisers: list[torch.optim.Optimizer],
-    recipe: Recipe,
-    step: int,
-    drawn: Pairs,
-    generator: Generator,
-) -> Float[Tensor, "3"]:
-    """One optimiser step on this process's rows; (loss, error on attacked rows, share removed).
-
-    Nothing here waits for the device.
-    """
-    rank, world = rank_and_world()
-    rows = slice(rank, None, world)
-    pose, identity, target = (each[rows] for each in drawn[:3])
-    faces = None if drawn[3] is None else drawn[3][rows]
-    clean, removed = len(pose), pose.new_zeros(())
-    with torch.autocast(pose.device.type, torch.bfloat16, enabled=recipe.bf16):
-        if recipe.adversarial is not None and step >= recipe.clean_steps:
-            done = (step - recipe.clean_steps) / (recipe.steps - recipe.clean_steps)
-            clean, pose, removed = attack_rows(
-                network,
-                recipe.adversarial,
-                pose,
-                identity,
-                target,
-                ids=step * recipe.batch + torch.arange(recipe.batch)[rows],
-                attack=recipe.adversarial.made(done, step),
-                seed=recipe.seed,
-                generator=generator,
-            )
-        transfer = network.compiled or network.transfer
-        output = transfer(pose, identity, generator=generator).float()
-    errors = (output - target).square().mean(dim=(1, 2))
-    loss = errors.mean()
-    if faces is not None:
-        loss = loss + EDGE_WEIGHT * edge_loss(output, identity, faces)
-    for optimiser in optimisers:
-        optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(loss)
-    average_gradients(network)
-    for optimiser in optimisers:
-        optimiser.step()
-    attacked = errors.detach()[clean:]
-    error = attacked.mean() if len(attacked) else attacked.sum()
-    return torch.stack([loss.detach(), error, removed])
-
-
-def peak_memory(device: str) -> int:
-    """Most bytes in use so far: the device's where it counts them, else the process's."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    network.compiled = torch.compile(network.transfer) if how.compiled else None
+    first = recipe.clean_steps if start is not None else 0
+    return State(
+        recipe,
+        network,
+        make_optimisers(network, recipe),
+        part_generator(recipe, "training", how.device),
+        first=first,
+        step=first,
+        sums=torch.zeros(3, device=how.device),
+    )
 
 
 def initial_network(recipe: Recipe) -> PoseTransferNetwork:
@@ -262,32 +142,3 @@ def initial_network(recipe: Recipe) -> PoseTransferNetwork:
         # The one place that touches the global generator: nn.Module constructors know no other.
         torch.manual_seed(recipe.seed)  # noqa: TID251
         return VICTIMS[recipe.victim](SIZES[recipe.size].width, **recipe.network)
-
-
-def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for matrices, Adam for the rest: biases, scalars, xyz layers and attention.
-
-    Attention is left to Adam because Muon's steps have a fixed size: queries and keys grew until
-    the unscaled softmax saturated, and the loss fell back to the mean mesh's.
-    """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        large = parameter.ndim == 2 and min(parameter.shape) > 3
-        (matrices if large and "attention" not in name else others).append(parameter)
-    return [
-        torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.0),
-        torch.optim.Adam(others, lr=recipe.rate, fused=True),
-    ]
-
-
-def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int) -> None:
-    """Linear warm-up times half a cosine down to zero, in each part anew."""
-    peak, first, last = 1.0, 0, recipe.clean_steps
-    if recipe.adversarial is not None and step >= recipe.clean_steps:
-        peak, first, last = recipe.adversarial.rate_share, recipe.clean_steps, recipe.steps
-    factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
-    factor *= peak * 0.5 * (1 + math.cos(math.pi * (step - first) / (last - first)))
-    for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * factor

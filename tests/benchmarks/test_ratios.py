@@ -26,10 +26,12 @@ from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
 from posebench.benchmark.data.scan import SEVERITIES, scan_mesh
 from posebench.benchmark.training.adversarial import Adversarial
-from posebench.benchmark.training.loop import initial_network, make_optimisers, training_step
+from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.open_pairs import open_pairs
+from posebench.benchmark.training.optimisers import make_optimisers
 from posebench.benchmark.training.pairs import Pairs, training_pairs
 from posebench.benchmark.training.recipe import DEFAULT_RECIPES, Recipe
+from posebench.benchmark.training.step import training_step
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.interfaces import Batch, Budget

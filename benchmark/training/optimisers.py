@@ -1,0 +1,40 @@
+"""What steps the weights: the optimisers of a recipe and their rates over its steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from posebench.benchmark.training.recipe import Recipe
+
+
+def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for matrices, Adam for the rest: biases, scalars, xyz layers and attention.
+
+    Attention is left to Adam because Muon's steps have a fixed size: queries and keys grew until
+    the unscaled softmax saturated, and the loss fell back to the mean mesh's.
+    """
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        large = parameter.ndim == 2 and min(parameter.shape) > 3
+        (matrices if large and "attention" not in name else others).append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.0),
+        torch.optim.Adam(others, lr=recipe.rate, fused=True),
+    ]
+
+
+def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int) -> None:
+    """Linear warm-up, then half a cosine down to zero over the last ``decay`` of each part."""
+    peak, first, last = 1.0, 0, recipe.clean_steps
+    if recipe.adversarial is not None and step >= recipe.clean_steps:
+        peak, first, last = recipe.adversarial.rate_share, recipe.clean_steps, recipe.steps
+    factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
+    falling = max(0.0, step - first - (1 - recipe.decay) * (last - first))
+    factor *= peak * 0.5 * (1 + math.cos(math.pi * falling / (recipe.decay * (last - first))))
+    for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * factor
