@@ -40,9 +40,9 @@ def average(
 
 
 def instance_norm(
-    x: Float[Tensor, "b n c"], weights: Float[Tensor, "b n 1"] | None = None
+    x: Float[Tensor, "b n c"], weights: Float[Tensor, "b n 1"] | None = None, *, relu: bool = False
 ) -> Float[Tensor, "b n c"]:
-    """Zero mean and unit (biased) variance over the points, per sample and channel.
+    """Zero mean and unit (biased) variance over the points, per sample and channel; then ReLU.
 
     ``weights`` leaves padding out of the statistics. Statistics are taken in float32 at least,
     because under autocast a bf16 mean would lose the small differences that carry the pose.
@@ -51,12 +51,14 @@ def instance_norm(
         # A row of points per channel and sample: torch's layer norm, whose kernels keep float32
         # statistics of bf16 rows.
         rows = x.permute(2, 0, 1)
-        return nn.functional.layer_norm(rows, rows.shape[2:], eps=NORM_EPS).permute(1, 2, 0)
+        normed = nn.functional.layer_norm(rows, rows.shape[2:], eps=NORM_EPS)
+        return (normed.relu_() if relu else normed).permute(1, 2, 0)
     wide = x if x.dtype == torch.float64 else x.float()
     centred = wide - average(wide, weights)
     # Every point is normalised, but only real ones (weight > 0) carry the statistics.
     variance = average(centred * centred, weights)
-    return (centred * torch.rsqrt(variance + NORM_EPS)).to(x.dtype)
+    normed = (centred * torch.rsqrt(variance + NORM_EPS)).to(x.dtype)
+    return normed.relu_() if relu else normed
 
 
 def linear(
@@ -88,7 +90,7 @@ class PointEncoder(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         x = points
         for layer in self.layers:
-            x = torch.relu(instance_norm(apply_linear(layer, x), weights))
+            x = instance_norm(before_norm(layer, x), weights, relu=True)
         return x
 
 
@@ -190,6 +192,12 @@ def _sum_like(grad: Tensor, x: Tensor) -> Tensor:
     return grad.sum(dim=1, keepdim=True) if x.shape[1] == 1 else grad
 
 
+def before_norm(layer: nn.Module, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+    """``layer(x)`` without the bias, which an instance norm that follows would take out again."""
+    assert isinstance(layer, nn.Linear)
+    return linear(x, layer.weight, None)
+
+
 class Modulation(nn.Module):
     """SPAdaIN's affine part: scale and shift of every channel from the identity's xyz."""
 
@@ -232,9 +240,11 @@ class ResidualStage(nn.Module):
         weights: Float[Tensor, "b n 1"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         head = instance_norm(x, weights) if self.normalise else x
-        main = apply_linear(self.main1, self.modulate_main1(head, identity))
+        main = self.modulate_main1(head, identity)
         if self.normalise:
-            main = instance_norm(main, weights)
+            main = instance_norm(before_norm(self.main1, main), weights)
+        else:
+            main = apply_linear(self.main1, main)
         main = apply_linear(self.main2, self.modulate_main2(main, identity))
         side = apply_linear(self.side, self.modulate_side(head, identity))
         return main + side

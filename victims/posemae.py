@@ -40,6 +40,7 @@ from posebench.victims.blocks import (
     PointEncoder,
     ResidualStage,
     apply_linear,
+    average,
     initialise,
     point_weights,
     points_together,
@@ -65,19 +66,22 @@ class ChannelAttention(SpatialAttention):
         identity: Float[Tensor, "b n c"],
         weights: Float[Tensor, "b n 1"] | None = None,
     ) -> Float[Tensor, "b m c"]:
-        count = identity.shape[1]
-        uniform = identity.new_full((1, 1, 1), 1 / count)
-        average = uniform if weights is None else weights.to(identity.dtype)
-        keys = apply_linear(self.key, identity) * average
-        if self.logits == "sum":
-            real = count if weights is None else (weights > 0).sum(dim=1, keepdim=True)
-            keys = keys * real
         queries = apply_linear(self.query, pose)
-        if pose.shape[1] == 1:  # a tiled code: sum_n q k_n = q sum_n k_n
-            keys = keys.sum(dim=1, keepdim=True)
-        attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        values = apply_linear(self.value, pose)
-        refined = values @ attention.transpose(1, 2)
+        if pose.shape[1] == 1:  # a tiled code: the mean of q k_n is q times the mean of k_n
+            keys = apply_linear(self.key, average(identity, weights).to(identity.dtype))
+            logits = queries.transpose(1, 2) @ keys
+        else:
+            keys = apply_linear(self.key, identity)
+            if weights is not None:
+                keys = keys * weights.to(keys.dtype)
+            logits = queries.transpose(1, 2) @ keys
+            if weights is None:
+                logits = logits / identity.shape[1]
+        if self.logits == "sum":
+            real = identity.shape[1] if weights is None else (weights > 0).sum(dim=1, keepdim=True)
+            logits = logits * real
+        values = apply_linear(self.value, pose).transpose(1, 2)
+        refined = (logits.softmax(dim=-1) @ values).transpose(1, 2)
         return torch.addcmul(pose, self.gamma.to(refined.dtype), refined)
 
 
