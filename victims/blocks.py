@@ -146,9 +146,9 @@ class _Modulate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, identity: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        near = identity.to(x.dtype)
-        affine = linear(near, weight.to(x.dtype), bias.to(x.dtype))
-        scale, shift = affine.chunk(2, dim=-1)
+        both = torch.cat([weight, bias[:, None]], dim=1).to(x.dtype)
+        affine = (both @ _with_ones(identity, x.dtype)).view(-1, *identity.shape[:2])
+        scale, shift = affine.permute(1, 2, 0).chunk(2, dim=-1)
         out = torch.addcmul(shift, scale, x).relu_()
         ctx.save_for_backward(x, scale, out, identity, weight, bias)
         return out
@@ -176,15 +176,20 @@ class _Modulate(torch.autograd.Function):
         if wanted[1]:
             of_identity = linear(affine, weight.t().to(x.dtype), None).to(identity.dtype)
         if wanted[2]:
-            xyz = identity.permute(2, 0, 1).reshape(3, b * n).to(x.dtype)
-            of_weight = (xyz @ columns.t()).t().to(weight.dtype)
-            of_bias = columns.sum(dim=1).to(bias.dtype)
+            both = (_with_ones(identity, x.dtype) @ columns.t()).t().to(weight.dtype)
+            of_weight, of_bias = both[:, :3], both[:, 3]
         return (
             of_x,
             None if of_identity is None else of_identity.to(identity.dtype),
             of_weight,
             of_bias,
         )
+
+
+def _with_ones(identity: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rows x, y, z and 1 of all points, (4, B N): the bias becomes a column of the weight."""
+    rows = identity.permute(2, 0, 1).flatten(1).to(dtype)
+    return torch.cat([rows, rows.new_ones(1, rows.shape[1])])
 
 
 def _sum_like(grad: Tensor, x: Tensor) -> Tensor:
