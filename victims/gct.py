@@ -126,7 +126,8 @@ class GCTransformer(PoseTransferNetwork):
                 p, i = checkpoint(self.stage, number, p, i, identity, use_reentrant=False)
             else:
                 p, i = self.stage(number, p, i, identity)
-        return self.head(p)
+        coordinates: Tensor = self.head(p)
+        return coordinates
 
     def stage(
         self,
@@ -179,4 +180,5 @@ class GCTransformerMaxPool(GCTransformer):
             value = apply_linear(attend.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
             p = stage(p + attend.gamma * mean, identity, weights)
-        return self.head(p)
+        coordinates: Tensor = self.head(p)
+        return coordinates

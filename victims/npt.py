@@ -22,6 +22,7 @@ from posebench.victims.blocks import (
     ResidualStage,
     apply_linear,
     code_linear,
+    filled,
     initialise,
     linear,
     point_weights,
@@ -73,7 +74,8 @@ class NPT(PoseTransferNetwork):
         x = self.stages[0](x, identity, weights)
         for project, stage in zip(self.projections[1:], self.stages[1:], strict=True):
             x = stage(apply_linear(project, x), identity, weights)
-        return self.head(x)
+        coordinates: Tensor = self.head(x)
+        return coordinates
 
     def join(
         self,
@@ -83,8 +85,15 @@ class NPT(PoseTransferNetwork):
     ) -> Float[Tensor, "b n c"]:
         """First projection of [pose features, identity xyz]."""
         features = self.encoder(pose, point_weights(pose_mask, pose.dtype))
+        first = self.projections[0]
+        assert isinstance(first, nn.Linear)
+        weight, bias = filled(features, first.weight, first.bias)
         parts = [each.permute(2, 0, 1) for each in (features, identity.to(features.dtype))]
-        return apply_linear(self.projections[0], torch.cat(parts).permute(1, 2, 0))
+        surplus = len(weight) - len(first.weight)
+        if surplus:
+            parts.append(parts[0].new_zeros(surplus, *features.shape[:2]))
+            weight = nn.functional.pad(weight, (0, surplus))
+        return linear(torch.cat(parts).permute(1, 2, 0), weight, bias)
 
 
 class NPTMaxPool(NPT):
@@ -110,5 +119,6 @@ class NPTMaxPool(NPT):
         code = pooled_code(self.encoder, pose, pose_mask)
         first = self.projections[0]
         assert isinstance(first, nn.Linear)
-        of_code, of_xyz = first.weight.split([self.width, 3], dim=1)
-        return code_linear(code, of_code, first.bias) + linear(identity, of_xyz, None)
+        weight, bias = filled(code, first.weight, first.bias)
+        of_code, of_xyz = weight.split([self.width, 3], dim=1)
+        return code_linear(code, of_code, bias) + linear(identity, of_xyz, None)

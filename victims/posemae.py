@@ -160,7 +160,8 @@ class PoseMAE(PoseTransferNetwork):
             elif self.attention == "spatial":
                 p = self.attend_spatially(number, p, i, identity_mask)
             p = stage(p, identity, weights)
-        return self.head(p)
+        coordinates: Tensor = self.head(p)
+        return coordinates
 
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None

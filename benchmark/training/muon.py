@@ -27,7 +27,8 @@ MOMENTUM = 0.95
 def orthogonalised(stack: Float[Tensor, "k rows columns"]) -> Float[Tensor, "k rows columns"]:
     """Matrices with the same singular vectors and singular values of about 1, in bf16."""
     rows, columns = stack.shape[1:]
-    x = stack.bfloat16()
+    # Zeros add no singular vectors; products of misaligned bf16 matrices are a third slower.
+    x = nn.functional.pad(stack.bfloat16(), (0, -columns % 8, 0, -rows % 8))
     if rows > columns:
         x = x.transpose(1, 2)
     x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-7)
@@ -36,7 +37,7 @@ def orthogonalised(stack: Float[Tensor, "k rows columns"]) -> Float[Tensor, "k r
         gram = torch.bmm(x, x.transpose(1, 2))
         update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, update, x, beta=a)
-    return x.transpose(1, 2) if rows > columns else x
+    return (x.transpose(1, 2) if rows > columns else x)[:, :rows, :columns]
 
 
 class StackedMuon(torch.optim.Optimizer):
@@ -64,7 +65,7 @@ class StackedMuon(torch.optim.Optimizer):
 
     def _momenta(self, matrices: list[Tensor]) -> list[Tensor]:
         """Moves the running means of the gradients on; what Nesterov's momentum steps along."""
-        gradients = [matrix.grad for matrix in matrices]
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         for matrix in matrices:
             if "momentum_buffer" not in self.state[matrix]:
                 self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
