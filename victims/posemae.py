@@ -43,14 +43,17 @@ from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
+    Head,
     PointEncoder,
     ResidualStage,
     apply_linear,
+    average,
     initialise,
     point_weights,
+    points_together,
     pooled_code,
 )
-from posebench.victims.gct import SpatialAttention
+from posebench.victims.gct import SpatialAttention, attend
 from posebench.victims.network import PoseTransferNetwork
 
 Attention = Literal["channel", "spatial", "none"]
@@ -70,20 +73,23 @@ class ChannelAttention(SpatialAttention):
         identity: Float[Tensor, "b n c"],
         weights: Float[Tensor, "b n 1"] | None = None,
     ) -> Float[Tensor, "b m c"]:
-        count = identity.shape[1]
-        uniform = identity.new_full((1, 1, 1), 1 / count)
-        average = uniform if weights is None else weights.to(identity.dtype)
-        keys = self.key(identity) * average
-        if self.logits == "sum":
-            real = count if weights is None else (weights > 0).sum(dim=1, keepdim=True)
-            keys = keys * real
         queries = apply_linear(self.query, pose)
-        if pose.shape[1] == 1:  # a tiled code: sum_n q k_n = q sum_n k_n
-            keys = keys.sum(dim=1, keepdim=True)
-        attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        values = apply_linear(self.value, pose)
-        refined: Tensor = pose + self.gamma * (values @ attention.transpose(1, 2))
-        return refined
+        if pose.shape[1] == 1:  # a tiled code: the mean of q k_n is q times the mean of k_n
+            keys = apply_linear(self.key, average(identity, weights).to(identity.dtype))
+            logits = queries.transpose(1, 2) @ keys
+        else:
+            keys = apply_linear(self.key, identity)
+            if weights is not None:
+                keys = keys * weights.to(keys.dtype)
+            logits = queries.transpose(1, 2) @ keys
+            if weights is None:
+                logits = logits / identity.shape[1]
+        if self.logits == "sum":
+            real = identity.shape[1] if weights is None else (weights > 0).sum(dim=1, keepdim=True)
+            logits = logits * real
+        values = apply_linear(self.value, pose).transpose(1, 2)
+        refined = (logits.softmax(dim=-1) @ values).transpose(1, 2)
+        return torch.addcmul(pose, self.gamma.to(refined.dtype), refined)
 
 
 class PoseMAE(PoseTransferNetwork):
@@ -129,7 +135,7 @@ class PoseMAE(PoseTransferNetwork):
             for w in (widths if attention != "none" else ())
         )
         self.stages = nn.ModuleList(ResidualStage(w, normalise=i > 0) for i, w in enumerate(widths))
-        self.head = nn.Linear(widths[-1], 3)
+        self.head = Head(widths[-1])
         initialise(self)
 
     def settings(self) -> dict[str, object]:
@@ -150,6 +156,7 @@ class PoseMAE(PoseTransferNetwork):
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
         weights = point_weights(identity_mask, identity.dtype)
+        pose, identity = points_together(pose), points_together(identity)
         if self.training:
             picks = self.draw_scales(pose.shape[1], pose.device, generator)
             p = self.encode_pose(pose, pose_mask, picks)
@@ -157,13 +164,14 @@ class PoseMAE(PoseTransferNetwork):
             p = pooled_code(self.encoder, pose, pose_mask)
         i = self.encoder(identity, weights)
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
-            p, i = apply_linear(project, p), project(i)
+            p, i = apply_linear(project, p), apply_linear(project, i)
             if self.attention == "channel":
                 p = self.attentions[number](p, i, weights)
             elif self.attention == "spatial":
                 p = self.attend_spatially(number, p, i, identity_mask)
             p = stage(p, identity, weights)
-        return 2 * torch.tanh(self.head(p))
+        coordinates: Tensor = self.head(p)
+        return coordinates
 
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None
@@ -202,12 +210,10 @@ class PoseMAE(PoseTransferNetwork):
         if pose.shape[1] == 1:
             lone: Tensor = pose + attention.gamma * apply_linear(attention.value, pose)
             return lone
-        keep = None if identity_mask is None else identity_mask[:, None, None, :]
-        attended = nn.functional.scaled_dot_product_attention(
-            attention.query(pose).unsqueeze(1),
-            attention.key(identity).unsqueeze(1),
-            attention.value(pose).unsqueeze(1),
-            attn_mask=keep,
-            scale=1.0,
-        ).squeeze(1)
-        return pose + attention.gamma * attended
+        attended = attend(
+            apply_linear(attention.query, pose),
+            apply_linear(attention.key, identity),
+            apply_linear(attention.value, pose),
+            identity_mask,
+        )
+        return torch.addcmul(pose, attention.gamma.to(attended.dtype), attended)
