@@ -60,7 +60,7 @@ def regress(
     from posebench.benchmark.gate.config import read_gate
     from posebench.benchmark.gate.faults import mutated
     from posebench.benchmark.gate.show import markdown, print_findings
-    from posebench.benchmark.runs.run import resolve_device
+    from posebench.benchmark.evaluation.sources import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable, write_atomically
 
