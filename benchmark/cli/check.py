@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,12 @@ def check(
         typer.Option(help="Victim for transfer attacks; default gct, for gct itself npt."),
     ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Test pairs, at least 2.")] = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
     size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
@@ -45,23 +52,24 @@ def check(
     About 800 gradients and 300 forwards a pair: minutes for four pairs on a CPU.
     """
     from posebench.benchmark.checks.run import CheckSettings, check_weights
+    from posebench.benchmark.evaluation.settings import EvaluationSettings
 
-    settings = CheckSettings(
+    if data is not None:
+        os.environ["POSEBENCH_DATA"] = str(data)
+    asked = EvaluationSettings(
         victim=victim,
         weights=weights,
-        eps=eps,
+        eps=(eps,),
         norm=norm,
+        iterations=iterations,
         defense=defense,
         surrogate=surrogate,
         task=task,
         samples=samples,
-        iterations=iterations,
         size=size,
         seed=seed,
-        device=device,
-        out=out,
     )
     with progress_bar("checks", quiet=False) as bar:
-        raised = check_weights(settings, bar)
+        raised = check_weights(CheckSettings(asked, device, out), bar)
     if raised:
         raise typer.Exit(1)

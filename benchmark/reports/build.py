@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from posebench.benchmark.checks.findings import checks_table
-from posebench.benchmark.checks.suite import VICTIM_FLAGS, read_checks
+from posebench.benchmark.checks.findings import checks_table, read_checks
+from posebench.benchmark.checks.suite import VICTIM_FLAGS
 from posebench.benchmark.evaluation.cost import Cost, costs_markdown, read_costs
 from posebench.benchmark.evaluation.parts import parts_table, read_parts
 from posebench.benchmark.records.store import Record, read_records, record_path
