@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from posebench.benchmark.records.codec import decode
 from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.json_files import read_json
 from posebench.benchmark.records.types import Environment
-from posebench.fields import STRICT, Count, Name, Positive, Sha256
+from posebench.fields import STRICT, Count, Matches, Name, Positive, Sha256
 from posebench.files import write_atomically
 
 SCHEMA = "posebench-check/1"
@@ -29,7 +29,7 @@ class Finding:
 
     number: Count
     """Of the check."""
-    flag: Name
+    flag: Annotated[str, Matches("^[a-z0-9-]+$")]
     """That it raises, a heading of docs/flags.md."""
     raised: bool | None
     """None where the check does not apply."""
