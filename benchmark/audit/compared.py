@@ -1,8 +1,9 @@
 """A record against a second run of its cell, pair by pair.
 
-Values of clean poses, of random noise and of attacks of one step must agree to ``NEARLY``: rounding
-is all that a machine may change. Attacks that feed their result back magnify rounding, so there no
-pair need agree; what an honest second run has not is a direction. See docs/submitting.md.
+Values of clean poses and of random noise must agree to ``NEARLY``, those of attacks of one step to
+``ONE_STEP``: rounding is all that a machine may change. Attacks that feed their result back magnify
+rounding, so there no pair need agree; what an honest second run has not is a direction. See
+docs/submitting.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from posebench.benchmark.stats.paired import Change, change_between, holm
 from posebench.benchmark.stats.success import success_rates
 
 NEARLY = 1e-3
-"""Relative: what a machine's rounding may change in one forward or one gradient (our choice)."""
+"""Relative: what another machine's rounding may change in forwards (our choice)."""
+
+ONE_STEP = 1e-2
+"""Relative: likewise in one gradient and what follows from it. GC-Transformer's unscaled attention
+magnifies rounding most: 0.13 % between two processor models (our choice: some times that)."""
 
 ALPHA = 0.01
 """Chance that an honest run of an iterative attack fails, over all its fields together."""
@@ -68,8 +73,10 @@ def compared(record: Record, now: Record, *, iterative: bool) -> list[Comparison
     columns, again = pair_values(record.metrics), pair_values(now.metrics)
     found: dict[str, Comparison] = {}
     for name, values in columns.items():
-        loose = iterative and not (name.startswith("clean_") or name == "noise_pmd")
-        found[name] = one(name, values[:count], again.get(name), loose=loose)
+        attacked = not (name.startswith("clean_") or name == "noise_pmd")
+        near = ONE_STEP if attacked else NEARLY
+        loose = attacked and iterative
+        found[name] = one(name, values[:count], again.get(name), near=near, loose=loose)
     found = adjusted(found)
     if record.cell.attack is not None:
         sources = ("clean_pmd", "pmd", "noise_pmd")
@@ -77,7 +84,7 @@ def compared(record: Record, now: Record, *, iterative: bool) -> list[Comparison
         rates_now = success_rates(*(again[name] for name in sources))
         follows = all(found[name].holds for name in sources)
         for name, rate in rates.items():
-            each = one(name, np.array([rate]), np.array([rates_now[name]]), loose=False)
+            each = one(name, np.array([rate]), np.array([rates_now[name]]))
             found[name] = replace(each, holds=follows)
     return [*found.values(), *single_values(record, now, iterative=iterative)]
 
@@ -93,14 +100,19 @@ def pair_values(metrics: Metrics) -> dict[str, Column]:
     return found
 
 
-def one(name: str, old: Column, new: Column | None, *, loose: bool) -> Comparison:
-    """A field's values (n,), recorded and now; ``loose`` asks for no shift instead of equality."""
+def one(
+    name: str, old: Column, new: Column | None, *, near: float = NEARLY, loose: bool = False
+) -> Comparison:
+    """A field's values (n,), recorded and now: do all agree to ``near``?
+
+    ``loose`` asks, of those that do not, that they be not shifted.
+    """
     new = np.full_like(old, math.nan) if new is None else new
     same = (old == new) | (np.isnan(old) & np.isnan(new))
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.where(same, 0.0, abs(new - old) / abs(old))
     largest = float(np.nan_to_num(off, nan=math.inf).max())
-    close = largest <= NEARLY
+    close = largest <= near
     made = Comparison(name, float(old.mean()), float(new.mean()), largest, close)
     if close or not loose or not (np.isfinite(old) & np.isfinite(new)).all():
         return made
@@ -141,8 +153,11 @@ def single_values(record: Record, now: Record, *, iterative: bool) -> list[Compa
     for name, (recorded, value) in values.items():
         if recorded is None and value is None:
             continue
-        pair = (np.array([math.nan if each is None else each]) for each in (recorded, value))
-        each = one(name, *pair, loose=False)
+        pair = (
+            np.array([math.nan if each is None else each], dtype=np.float64)
+            for each in (recorded, value)
+        )
+        each = one(name, *pair)
         if name == "kept" and iterative:
             each = replace(each, holds=abs(each.now - each.recorded) <= KEPT)
         found.append(each)

@@ -55,12 +55,12 @@ def regress(
 
     Compares each cell with a committed baseline on the same pairs, by new seeds.
     """
+    from posebench.benchmark.evaluation.sources import resolve_device
     from posebench.benchmark.gate.compare import as_json as findings_json
     from posebench.benchmark.gate.compare import check_gate, update_baseline
     from posebench.benchmark.gate.config import read_gate
     from posebench.benchmark.gate.faults import mutated
     from posebench.benchmark.gate.show import markdown, print_findings
-    from posebench.benchmark.evaluation.sources import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable, write_atomically
 
