@@ -134,7 +134,10 @@ class LowPrecision:
         return value.to(torch.bfloat16) if fits else value
 
 
-class Generator(torch.Generator):
+RealGenerator = torch.Generator
+
+
+class Generator(RealGenerator):
     """A generator that says it is of the device it was made for; it draws on the CPU."""
 
     def __new__(cls, device: torch.device | str = "cpu") -> Generator:
@@ -241,7 +244,7 @@ class Simulation(TorchDispatchMode):
         return changed
 
     def _judge_generator(self, name: str, args: Any, kwargs: dict[str, Any], ours: bool) -> None:
-        given = [x for x in (*args, *kwargs.values()) if isinstance(x, torch.Generator)]
+        given = [x for x in (*args, *kwargs.values()) if isinstance(x, RealGenerator)]
         if name not in DRAWING or not given:
             return
         known = self.generators.get(given[0]._cdata)
