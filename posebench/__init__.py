@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from posebench.cloud import Clouds
-from posebench.errors import InputError
-from posebench.interfaces import (
-    Attack,
-    AttackResult,
-    Batch,
-    Budget,
-    Defense,
-    Metric,
-    Victim,
-    VictimSpec,
-)
-from posebench.module_victim import from_module
-from posebench.registry import Registry
-from posebench.rng import generator_for
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posebench.cloud import Clouds
+    from posebench.errors import InputError
+    from posebench.interfaces import (
+        Attack,
+        AttackResult,
+        Batch,
+        Budget,
+        Defense,
+        Metric,
+        Victim,
+        VictimSpec,
+    )
+    from posebench.module_victim import from_module
+    from posebench.registry import Registry
+    from posebench.rng import generator_for
+else:
+    from posebench.lazy import lazily
+
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Attack": "posebench.interfaces",
+            "AttackResult": "posebench.interfaces",
+            "Batch": "posebench.interfaces",
+            "Budget": "posebench.interfaces",
+            "Clouds": "posebench.cloud",
+            "Defense": "posebench.interfaces",
+            "InputError": "posebench.errors",
+            "Metric": "posebench.interfaces",
+            "Registry": "posebench.registry",
+            "Victim": "posebench.interfaces",
+            "VictimSpec": "posebench.interfaces",
+            "from_module": "posebench.module_victim",
+            "generator_for": "posebench.rng",
+        },
+    )
 
 __version__ = "0.1.0"
 

@@ -18,8 +18,7 @@ from rich.progress import Progress as Silent
 from torch import Tensor
 
 from posebench.attacks import FGM
-from posebench.benchmark.data.anny import TASKS, training_meshes
-from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.benchmark.training import card
@@ -28,10 +27,12 @@ from posebench.benchmark.training.adversarial import Adversarial, attack_rows
 from posebench.benchmark.training.card import overfitted
 from posebench.benchmark.training.checkpoint import NAME
 from posebench.benchmark.training.loop import initial_network, train
-from posebench.benchmark.training.pairs import pairs_to_watch
 from posebench.benchmark.training.progress import Progress
-from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.recipe import (
+    Recipe,
+)
 from posebench.benchmark.training.run import TrainOptions, train_one
+from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
@@ -45,8 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
 
 @pytest.fixture(scope="module")
 def watched(meshes_made_once: None) -> Batch:
-    body = load_body(800)
-    return pairs_to_watch(tiny("npt"), training_meshes(body), body.faces)
+    return pairs_to_watch(tiny("npt"), pair_source(tiny("npt"), "cpu"), "cpu")
 
 
 def shown(
@@ -153,7 +153,7 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
     """60 steps from the shipped weights, measured on whole meshes of new identities."""
 
     def measured(network: PoseTransferNetwork) -> tuple[float, float]:
-        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8)["metrics"]
+        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
         return metrics["clean_pmd"]["mean"], metrics["pmd"]["mean"]
 
     before = measured(load_victim("npt-mp")[0])

@@ -22,7 +22,7 @@ from posebench.benchmark.cli.app import main
 from posebench.benchmark.records.store import KEYS, check_record
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
-from posebench.victims import load_victim, write_weights
+from posebench.victims import PoseTransferNetwork, load_victim, write_weights
 from tests.parity_rule import reference, released_state
 
 
@@ -288,6 +288,9 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "eps range of one": (["--eps", "0:0.1:1"], ["count of 2..100"]),
     "eps range without count": (["--eps", "0:0.1"], ["low:high:count"]),
     "plot without a range": (["--plot", "p.png"], ["needs a swept eps"]),
+    "plot of an ending": (["--eps", "0:0.1:3", "--plot", "p.bmp"], ["'.bmp'", ".png"]),
+    "plot into a file": (["--eps", "0:0.1:3", "--plot", "/dev/null/p.png"], ["cannot write"]),
+    "sweep of nothing": (["--eps", "0:0.1:3", "--attack", "none"], ["--eps needs an --attack"]),
     "eps nan": (["--eps", "nan"], ["eps", "nan"]),
     "eps inf": (["--eps", "inf"], ["eps", "inf"]),
     "eps negative": (["--eps=-0.1"], ["eps", "-0.1"]),
@@ -305,11 +308,18 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", BAD_OPTIONS)
-def test_bad_option(case: str, cli: Cli, weights: dict[str, Path], tmp_path: Path) -> None:
+def test_bad_option(
+    case: str, cli: Cli, weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found before the first forward, but for budgets that only arithmetic can refuse."""
     more, parts = BAD_OPTIONS[case]
+    forwards: list[object] = []
+    if case != "eps overflows":
+        monkeypatch.setattr(PoseTransferNetwork, "__call__", lambda *a, **k: forwards.append(a))
     outcome = cli(*words(weights["npt"], tmp_path / "out", *more))
     assert_refused(outcome, tmp_path / "out", *parts)
     assert not (tmp_path / "out").exists()
+    assert forwards == []
 
 
 @pytest.mark.parametrize(

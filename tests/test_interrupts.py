@@ -128,7 +128,7 @@ def test_random_interruptions_lose_no_step_and_change_nothing(
 def test_the_first_moments_end_without_a_traceback(moment: float, tmp_path: Path) -> None:
     """From the first line of the console script on; before, Python itself is being loaded."""
     script = "import sys; sys.stdout.write('x'); sys.stdout.flush()\n"
-    script += "from posebench_command import main\nmain()\n"
+    script += "from posebench.__main__ import main\nmain()\n"
     words = ["train", "--victim", "npt", "--size", "tiny", "--out", str(tmp_path / "out")]
     with subprocess.Popen(
         [sys.executable, "-c", script, *words], env=environment(),

@@ -28,9 +28,11 @@ from posebench.attacks import (
 )
 from posebench.attacks.universal import interpolated
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.evaluation.harness import evaluate, evaluate_sweep
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_all
 from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.types import Cost
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
@@ -178,24 +180,24 @@ def test_bad_input_is_one_clear_error(make: object, words: str) -> None:
 def test_the_harness_wraps_victims_that_need_equal_counts() -> None:
     network, _ = load_victim("npt")
     record = evaluate(network, attack=Drop(Budget(0.05, "drop"), iterations=1), samples=1)
-    assert record["cell"]["wrappers"] == [EqualPoints.__name__]
-    assert record["metrics"]["radius"] == 85
-    assert record["metrics"]["norms"]["dropped"]["max"] == pytest.approx(0.05)
+    assert record.cell.wrappers == (EqualPoints.__name__,)
+    assert record.metrics.attack.radius == 85
+    assert record.metrics.attack.norms["dropped"].max == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("norm", ["drop", "add"])
 def test_sweeps_over_shares_of_points_cannot_fall(norm: str) -> None:
     network, _ = load_victim("npt-mp")
     kind: Norm = "drop" if norm == "drop" else "add"
-    attacks = [make_attack(norm, Budget(eps, kind), 2) for eps in (0.0, 0.02, 0.05)]
-    records = evaluate_sweep(network, attacks, samples=2, vertices=800)
-    values = [record["metrics"]["pmd"]["per_sample"] for record in records]
-    assert values[0] == records[0]["metrics"]["clean_pmd"]["per_sample"]
+    attacks = tuple(make_attack(norm, Budget(eps, kind), 2) for eps in (0.0, 0.02, 0.05))
+    records = evaluate_all(Evaluation(network, attacks, samples=2, vertices=800))
+    values = [record.metrics.pmd.per_sample for record in records]
+    assert values[0] == records[0].metrics.clean_pmd.per_sample
     assert all(low <= high for low, high in zip(values[0], values[1], strict=True))
     assert all(low <= high for low, high in zip(values[1], values[2], strict=True))
     key = "dropped" if norm == "drop" else "added"
-    assert records[0]["metrics"]["norms"][key]["max"] == 0
-    assert records[2]["metrics"]["norms"][key]["max"] <= 0.05
+    assert records[0].metrics.attack.norms[key].max == 0
+    assert records[2].metrics.attack.norms[key].max <= 0.05
 
 
 def test_interpolation_is_exact_for_linear_fields() -> None:
@@ -235,8 +237,8 @@ def test_universal_through_the_harness_beats_noise_and_refuses_too_many_samples(
     network, _ = load_victim("npt-mp")
     made = Universal(Budget(0.05), iterations=2)
     record = evaluate(network, attack=made, samples=2, vertices=800)
-    assert record["metrics"]["pmd"]["mean"] > record["metrics"]["clean_pmd"]["mean"]
-    assert record["cost"] == {"forwards": 0, "backwards": 0, "fit_backwards": 3 * 16}
+    assert record.metrics.pmd.mean > record.metrics.clean_pmd.mean
+    assert record.cost == Cost(0, 0, fit_backwards=3 * 16)
     with pytest.raises(InputError, match="at most 4080 samples"):
         evaluate(network, attack=made, samples=4081, vertices=800)
 
@@ -262,7 +264,7 @@ def test_a_decorated_class_is_an_attack() -> None:
             self, victim: Victim, batch: Batch, *, generator: Generator | None = None
         ) -> AttackResult:
             pose = batch.pose.replace(batch.pose.points + torch.eye(3, dtype=torch.float64)[0])
-            return AttackResult(pose, torch.zeros(len(batch)), 0, 0)
+            return AttackResult(pose)
 
     try:
         batch = random_batch((20, 13))
@@ -287,7 +289,7 @@ class Drift:
 
     def __call__(self, victim, batch, *, generator=None):
         pose = batch.pose.replace(batch.pose.points + 1.0)
-        return AttackResult(pose, batch.pose.points.new_zeros(len(batch)), 0, 0)
+        return AttackResult(pose)
 
 
 class Nothing:

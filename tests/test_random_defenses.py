@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
-from posebench.benchmark.evaluation.cells import EOT_DRAWS
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS
+from posebench.benchmark.evaluation.plan import EOT_DRAWS, Evaluation
+from posebench.benchmark.records.types import Cost
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES, GaussianSmoothing, KNNMean, RandomDrop
@@ -99,27 +101,33 @@ def test_eot_averages_the_loss_over_fresh_draws_and_counts_are_told() -> None:
 def test_stochastic_systems_are_evaluated_alike_in_every_batch(name: str) -> None:
     network = initial_network(Recipe("npt-mp", size="tiny"))
     one, three = (
-        evaluate(
-            network, attack=FGM(Budget(0.02)), defense=DEFENSES[name](), access="adaptive",
-            samples=3, vertices=800, batch_size=size,
-        )
+        evaluate_all(
+            Evaluation(
+                network, (FGM(Budget(0.02)),), DEFENSES[name](), "adaptive",
+                samples=3, vertices=800,
+            ),
+            Execution(size),
+        )[0]
         for size in (1, 3)
     )  # fmt: skip
     for key in ("pmd", "clean_pmd", "noise_pmd"):
-        a, b = (record["metrics"][key]["per_sample"] for record in (one, three))
+        a, b = (record.metrics.summaries[key].per_sample for record in (one, three))
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    assert one["cell"]["draws"] == EVALUATION_DRAWS
-    assert one["cost"] == {"forwards": EOT_DRAWS, "backwards": EOT_DRAWS}
+    assert one.cell.draws == EVALUATION_DRAWS
+    assert one.cost == Cost(EOT_DRAWS, EOT_DRAWS)
 
 
 def test_a_random_surrogate_attacks_alike_in_every_batch() -> None:
     victim = initial_network(Recipe("npt-mp", size="tiny")).eval()
     surrogate = Defended(victim, RandomDrop())
     one, three = (
-        evaluate(
-            victim, attack=FGM(Budget(0.05)), access="transfer", surrogate=surrogate,
-            samples=3, vertices=800, batch_size=size,
-        )["metrics"]["pmd"]["per_sample"]
+        evaluate_all(
+            Evaluation(
+                victim, (FGM(Budget(0.05)),), access="transfer", surrogate=Surrogate(surrogate),
+                samples=3, vertices=800,
+            ),
+            Execution(size),
+        )[0].metrics.pmd.per_sample
         for size in (1, 3)
     )  # fmt: skip
     np.testing.assert_allclose(one, three, rtol=1e-5)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from posebench.attacks import make_attack
 from posebench.benchmark.checks.suite import plain
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.datasets import SMG_3D
+from posebench.benchmark.data.layouts import SMG_3D
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.gate.baseline import (
     Measurement,

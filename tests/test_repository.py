@@ -55,7 +55,7 @@ def test_wheel_holds_every_file_and_runs(tmp_path: Path) -> None:
 def test_committed_tables_are_what_the_records_give() -> None:
     from posebench.benchmark.reports.build import check_tables
 
-    assert check_tables(ROOT / "leaderboards" / "records", ROOT / "leaderboards") == []
+    assert check_tables(ROOT / "leaderboards" / "records", ROOT / "leaderboards", ROOT) == []
 
 
 def test_readme_commands_exist() -> None:

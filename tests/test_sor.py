@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES, SOR
 from posebench.defenses import sor as sor_module

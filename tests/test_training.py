@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.checkpoint import NAME

@@ -16,15 +16,47 @@ from torch.utils.checkpoint import checkpoint
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
+    Head,
     PointEncoder,
     ResidualStage,
     apply_linear,
     average,
     initialise,
     point_weights,
+    points_together,
     pooled_code,
 )
 from posebench.victims.network import PoseTransferNetwork
+
+EXPLICIT_POINTS = 1024
+"""Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
+
+
+def attend(
+    queries: Float[Tensor, "b n c"],
+    keys: Float[Tensor, "b n c"],
+    values: Float[Tensor, "b n c"],
+    keep: Bool[Tensor, "b n"] | None = None,
+) -> Float[Tensor, "b n c"]:
+    """softmax_j(Q_i . K_j) V_j, over the keys to ``keep``; logits are not scaled.
+
+    Few points have their (B, N, N) map written out, which is five times faster on a CPU; of many
+    it would not fit.
+    """
+    if keys.shape[1] > EXPLICIT_POINTS:
+        attended = nn.functional.scaled_dot_product_attention(
+            queries[:, None].contiguous(),
+            keys[:, None].contiguous(),
+            values[:, None].contiguous(),
+            attn_mask=None if keep is None else keep[:, None, None, :],
+            scale=1.0,
+        )
+        return points_together(attended[:, 0])
+    logits = torch.bmm(queries, keys.transpose(1, 2))
+    if keep is not None:
+        logits = logits.masked_fill(~keep[:, None, :], -torch.inf)
+    # (V^T A^T)^T lies in memory as (B, C, N); nearer to the other features than (B, N, C).
+    return torch.bmm(values.transpose(1, 2), logits.softmax(dim=-1).transpose(1, 2)).transpose(1, 2)
 
 
 class SpatialAttention(nn.Module):
@@ -40,13 +72,12 @@ class SpatialAttention(nn.Module):
     def forward(
         self, pose: Float[Tensor, "b n c"], identity: Float[Tensor, "b n c"]
     ) -> Float[Tensor, "b n c"]:
-        attended = nn.functional.scaled_dot_product_attention(
-            self.query(pose).unsqueeze(1),
-            self.key(identity).unsqueeze(1),
-            self.value(pose).unsqueeze(1),
-            scale=1.0,
-        ).squeeze(1)
-        return pose + self.gamma * attended
+        attended = attend(
+            apply_linear(self.query, pose),
+            apply_linear(self.key, identity),
+            apply_linear(self.value, pose),
+        )
+        return torch.addcmul(pose, self.gamma.to(attended.dtype), attended)
 
 
 class GCTransformer(PoseTransferNetwork):
@@ -76,7 +107,7 @@ class GCTransformer(PoseTransferNetwork):
         self.stages = nn.ModuleList(
             ResidualStage(w, normalise=not (self.pooled and i == 0)) for i, w in enumerate(widths)
         )
-        self.head = nn.Linear(widths[-1], 3)
+        self.head = Head(widths[-1])
         initialise(self)
 
     def transfer(
@@ -87,6 +118,7 @@ class GCTransformer(PoseTransferNetwork):
         identity_mask: Bool[Tensor, "b n"] | None = None,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
+        pose, identity = points_together(pose), points_together(identity)
         p = self.encoder(pose)
         i = self.encoder(identity)
         for number in range(len(self.stages)):
@@ -94,7 +126,8 @@ class GCTransformer(PoseTransferNetwork):
                 p, i = checkpoint(self.stage, number, p, i, identity, use_reentrant=False)
             else:
                 p, i = self.stage(number, p, i, identity)
-        return 2 * torch.tanh(self.head(p))
+        coordinates: Tensor = self.head(p)
+        return coordinates
 
     def stage(
         self,
@@ -104,7 +137,8 @@ class GCTransformer(PoseTransferNetwork):
         identity: Float[Tensor, "b n 3"],
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
         """Both streams through one stage; what ``recompute`` does again in the backward pass."""
-        p, i = self.projections[number](p), self.projections[number](i)
+        project = self.projections[number]
+        p, i = apply_linear(project, p), apply_linear(project, i)
         p = self.stages[number](self.attentions[number](p, i), identity)
         return p, i
 
@@ -136,6 +170,7 @@ class GCTransformerMaxPool(GCTransformer):
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
         weights = point_weights(identity_mask, identity.dtype)
+        pose, identity = points_together(pose), points_together(identity)
         p = pooled_code(self.encoder, pose, pose_mask)
         for project, attend, stage in zip(
             self.projections, self.attentions, self.stages, strict=True
@@ -145,4 +180,5 @@ class GCTransformerMaxPool(GCTransformer):
             value = apply_linear(attend.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
             p = stage(p + attend.gamma * mean, identity, weights)
-        return 2 * torch.tanh(self.head(p))
+        coordinates: Tensor = self.head(p)
+        return coordinates

@@ -17,11 +17,16 @@ from torch import Generator, Tensor, nn
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
+    Head,
     PointEncoder,
     ResidualStage,
+    apply_linear,
     code_linear,
+    filled,
     initialise,
+    linear,
     point_weights,
+    points_together,
     pooled_code,
 )
 from posebench.victims.network import PoseTransferNetwork
@@ -52,7 +57,7 @@ class NPT(PoseTransferNetwork):
         self.stages = nn.ModuleList(
             ResidualStage(w, normalise=not (self.pooled and i == 0)) for i, w in enumerate(widths)
         )
-        self.head = nn.Linear(widths[-1], 3)
+        self.head = Head(widths[-1])
         initialise(self)
 
     def transfer(
@@ -64,11 +69,13 @@ class NPT(PoseTransferNetwork):
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
         weights = point_weights(identity_mask, identity.dtype)
+        pose, identity = points_together(pose), points_together(identity)
         x = self.join(pose, identity, pose_mask)
         x = self.stages[0](x, identity, weights)
         for project, stage in zip(self.projections[1:], self.stages[1:], strict=True):
-            x = stage(project(x), identity, weights)
-        return 2 * torch.tanh(self.head(x))
+            x = stage(apply_linear(project, x), identity, weights)
+        coordinates: Tensor = self.head(x)
+        return coordinates
 
     def join(
         self,
@@ -78,10 +85,15 @@ class NPT(PoseTransferNetwork):
     ) -> Float[Tensor, "b n c"]:
         """First projection of [pose features, identity xyz]."""
         features = self.encoder(pose, point_weights(pose_mask, pose.dtype))
-        projected: Tensor = self.projections[0](
-            torch.cat([features, identity.to(features.dtype)], dim=-1)
-        )
-        return projected
+        first = self.projections[0]
+        assert isinstance(first, nn.Linear)
+        weight, bias = filled(features, first.weight, first.bias)
+        parts = [each.permute(2, 0, 1) for each in (features, identity.to(features.dtype))]
+        surplus = len(weight) - len(first.weight)
+        if surplus:
+            parts.append(parts[0].new_zeros(surplus, *features.shape[:2]))
+            weight = nn.functional.pad(weight, (0, surplus))
+        return linear(torch.cat(parts).permute(1, 2, 0), weight, bias)
 
 
 class NPTMaxPool(NPT):
@@ -107,5 +119,6 @@ class NPTMaxPool(NPT):
         code = pooled_code(self.encoder, pose, pose_mask)
         first = self.projections[0]
         assert isinstance(first, nn.Linear)
-        of_code, of_xyz = first.weight.split([self.width, 3], dim=1)
-        return code_linear(code, of_code, first.bias) + nn.functional.linear(identity, of_xyz)
+        weight, bias = filled(code, first.weight, first.bias)
+        of_code, of_xyz = weight.split([self.width, 3], dim=1)
+        return code_linear(code, of_code, bias) + linear(identity, of_xyz, None)

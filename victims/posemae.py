@@ -17,8 +17,15 @@ Our inference, chosen to fit what is printed:
   grows with the vertex count and saturates the softmax, so a network trained at one count
   fails at another. ``logits="sum"`` is the published form;
 * in train mode subsamples and masks are drawn at random from ``generator``; in eval mode,
-  which is also what attacks see, nothing is masked and scale s takes every 2^s-th point. The
-  protocol shuffles the points, so that is a random subsample too, but a repeatable one.
+  which is also what attacks see, nothing is masked and nothing left out: every scale reads all
+  points. As the encoder is shared, the scales' codes are then one and the same.
+
+Why not choose subsamples in eval mode too? Every n-th point hangs on the points' order, which has
+no meaning. A choice by coordinates changes as the pose is attacked, without a gradient: picked by a
+hash of the coordinates or by narrow bands, points come and go with every step, which makes gradient
+ascent fail and the victim look robust; picked by wide bands or by the distance from the centroid,
+whole parts of the body are never read, and the error on clean poses doubles. All points need no
+choice that an attacker could use, and cost less.
 
 ``attention="spatial"`` is GC-Transformer's map with values indexed by identity point (the tiled
 code has no points of its own), ``"none"`` leaves attention out; with ``scales=1, mask_ratio=0,
@@ -36,14 +43,17 @@ from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
 from posebench.victims.blocks import (
+    Head,
     PointEncoder,
     ResidualStage,
     apply_linear,
+    average,
     initialise,
     point_weights,
+    points_together,
     pooled_code,
 )
-from posebench.victims.gct import SpatialAttention
+from posebench.victims.gct import SpatialAttention, attend
 from posebench.victims.network import PoseTransferNetwork
 
 Attention = Literal["channel", "spatial", "none"]
@@ -63,20 +73,23 @@ class ChannelAttention(SpatialAttention):
         identity: Float[Tensor, "b n c"],
         weights: Float[Tensor, "b n 1"] | None = None,
     ) -> Float[Tensor, "b m c"]:
-        count = identity.shape[1]
-        uniform = identity.new_full((1, 1, 1), 1 / count)
-        average = uniform if weights is None else weights.to(identity.dtype)
-        keys = self.key(identity) * average
-        if self.logits == "sum":
-            real = count if weights is None else (weights > 0).sum(dim=1, keepdim=True)
-            keys = keys * real
         queries = apply_linear(self.query, pose)
-        if pose.shape[1] == 1:  # a tiled code: sum_n q k_n = q sum_n k_n
-            keys = keys.sum(dim=1, keepdim=True)
-        attention = torch.softmax(queries.transpose(1, 2) @ keys, dim=-1)
-        values = apply_linear(self.value, pose)
-        refined: Tensor = pose + self.gamma * (values @ attention.transpose(1, 2))
-        return refined
+        if pose.shape[1] == 1:  # a tiled code: the mean of q k_n is q times the mean of k_n
+            keys = apply_linear(self.key, average(identity, weights).to(identity.dtype))
+            logits = queries.transpose(1, 2) @ keys
+        else:
+            keys = apply_linear(self.key, identity)
+            if weights is not None:
+                keys = keys * weights.to(keys.dtype)
+            logits = queries.transpose(1, 2) @ keys
+            if weights is None:
+                logits = logits / identity.shape[1]
+        if self.logits == "sum":
+            real = identity.shape[1] if weights is None else (weights > 0).sum(dim=1, keepdim=True)
+            logits = logits * real
+        values = apply_linear(self.value, pose).transpose(1, 2)
+        refined = (logits.softmax(dim=-1) @ values).transpose(1, 2)
+        return torch.addcmul(pose, self.gamma.to(refined.dtype), refined)
 
 
 class PoseMAE(PoseTransferNetwork):
@@ -122,7 +135,7 @@ class PoseMAE(PoseTransferNetwork):
             for w in (widths if attention != "none" else ())
         )
         self.stages = nn.ModuleList(ResidualStage(w, normalise=i > 0) for i, w in enumerate(widths))
-        self.head = nn.Linear(widths[-1], 3)
+        self.head = Head(widths[-1])
         initialise(self)
 
     def settings(self) -> dict[str, object]:
@@ -142,25 +155,28 @@ class PoseMAE(PoseTransferNetwork):
         identity_mask: Bool[Tensor, "b n"] | None = None,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
-        picks = self.draw_scales(pose.shape[1], pose.device, generator)
         weights = point_weights(identity_mask, identity.dtype)
-        p = self.encode_pose(pose, pose_mask, picks)
+        pose, identity = points_together(pose), points_together(identity)
+        if self.training:
+            picks = self.draw_scales(pose.shape[1], pose.device, generator)
+            p = self.encode_pose(pose, pose_mask, picks)
+        else:
+            p = pooled_code(self.encoder, pose, pose_mask)
         i = self.encoder(identity, weights)
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
-            p, i = apply_linear(project, p), project(i)
+            p, i = apply_linear(project, p), apply_linear(project, i)
             if self.attention == "channel":
                 p = self.attentions[number](p, i, weights)
             elif self.attention == "spatial":
                 p = self.attend_spatially(number, p, i, identity_mask)
             p = stage(p, identity, weights)
-        return 2 * torch.tanh(self.head(p))
+        coordinates: Tensor = self.head(p)
+        return coordinates
 
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None
     ) -> list[Tensor]:
-        """Which points each scale sees, a list of index tensors (n_s,)."""
-        if not self.training:
-            return [torch.arange(0, count, 2**s, device=device) for s in range(self.scales)]
+        """Which points each scale sees in training, a list of index tensors (n_s,)."""
         picks = []
         for scale in range(self.scales):
             visible = max(1, round(count / 2**scale * (1 - self.mask_ratio)))
@@ -194,12 +210,10 @@ class PoseMAE(PoseTransferNetwork):
         if pose.shape[1] == 1:
             lone: Tensor = pose + attention.gamma * apply_linear(attention.value, pose)
             return lone
-        keep = None if identity_mask is None else identity_mask[:, None, None, :]
-        attended = nn.functional.scaled_dot_product_attention(
-            attention.query(pose).unsqueeze(1),
-            attention.key(identity).unsqueeze(1),
-            attention.value(pose).unsqueeze(1),
-            attn_mask=keep,
-            scale=1.0,
-        ).squeeze(1)
-        return pose + attention.gamma * attended
+        attended = attend(
+            apply_linear(attention.query, pose),
+            apply_linear(attention.key, identity),
+            apply_linear(attention.value, pose),
+            identity_mask,
+        )
+        return torch.addcmul(pose, attention.gamma.to(attended.dtype), attended)

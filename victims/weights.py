@@ -6,13 +6,14 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.victims.network import PoseTransferNetwork
-from posebench.victims.released import import_released
 from posebench.victims.zoo import VICTIMS
+
+if TYPE_CHECKING:
+    from posebench.victims.network import PoseTransferNetwork
 
 HEADER = "posebench"
 
@@ -67,6 +68,8 @@ def load_victim(
     Raises:
         InputError: unknown victim, no such weights, or weights of another victim.
     """
+    from posebench.victims.released import import_released
+
     network_class = VICTIMS[name]
     path = weights or shipped_path(name, size, adversarial=adversarial)
     if weights is None and not path.is_file():

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from posebench.benchmark.data.anny import load_task, parse_task
 from posebench.benchmark.data.body import LODS
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import dataset_of, load_task, parse_task
 from posebench.benchmark.evaluation.measure import trivial_pmd
 from posebench.benchmark.evaluation.parts import SCHEMA as PARTS_SCHEMA
 from posebench.benchmark.evaluation.parts import parts_problems
@@ -77,7 +76,14 @@ def file_problems(path: Path) -> list[Problem]:
     if found or content["schema"] != SCHEMA:
         return found
     cell = content["cell"]
-    found += [*contradictions(content), *task_problems(content), *weights_problems(cell)]
+    try:
+        distorted = parse_task(cell["task"]).distorted
+    except InputError as error:
+        distorted = None
+        found.append(Problem("cell.task", str(error)))
+    else:
+        found += task_problems(content)
+    found += [*contradictions(content, distorted=distorted), *weights_problems(cell)]
     expected = record_path(Path(), content).name
     if path.name != expected:
         message = f"belongs in a file named {expected}: was a field changed, or the file renamed?"
@@ -86,31 +92,32 @@ def file_problems(path: Path) -> list[Problem]:
 
 
 def task_problems(record: dict[str, Any]) -> Iterator[Problem]:
-    """A task that does not exist, or pairs or trivial baselines that are not its.
+    """Pairs or trivial baselines that are not those of the task.
 
-    Other data sets than anny are not at hand.
+    Data that only their users have are not at hand.
     """
     cell = record["cell"]
-    if cell["task"] in DATASET_TASKS:
+    if dataset_of(cell["task"]).on_disk:
         return
     size = cell["samples"], cell["vertices"]
-    field = "cell.task"
     try:
-        split, distortion = parse_task(cell["task"])
-        field = "cell.samples" if cell["vertices"] in LODS else "cell.vertices"
         fingerprint = _fingerprint(cell["task"], *size)
     except InputError as error:
+        field = "cell.samples" if cell["vertices"] in LODS else "cell.vertices"
         yield Problem(field, str(error))
         return
     if cell["fingerprint"] != fingerprint:
         what = f"{size[0]} pairs of {cell['task']} at {size[1]} vertices"
         yield Problem("cell.fingerprint", f"is not that of {what}, {fingerprint}")
         return
-    turned = distortion is not None and distortion.turns_truth
-    for name, value in _trivial(cell["task"] if turned else split, *size).items():
-        stored = record["metrics"]["trivial"][name]
-        if not math.isclose(stored, value, rel_tol=10 * SINGLE):
-            yield Problem(f"metrics.trivial.{name}", f"is {stored}, the task's is {value:.9g}")
+    expected = _trivial(parse_task(cell["task"]).trivial, *size)
+    given = record["metrics"]["trivial"]
+    for name in sorted(given.keys() ^ expected.keys()):
+        message = "is missing" if name in expected else "is no answer that the task has"
+        yield Problem(f"metrics.trivial.{name}", message)
+    for name, value in expected.items():
+        if name in given and not math.isclose(given[name], value, rel_tol=10 * SINGLE):
+            yield Problem(f"metrics.trivial.{name}", f"is {given[name]}, the task's is {value:.9g}")
 
 
 @lru_cache(maxsize=256)
@@ -120,7 +127,7 @@ def _fingerprint(task: str, samples: int, vertices: int) -> str:
 
 @lru_cache(maxsize=64)
 def _trivial(task: str, samples: int, vertices: int) -> dict[str, float]:
-    """Mean PMD of each trivial baseline; the same however pose sources are distorted."""
+    """Mean PMD of each answer that needs no skill."""
     pairs = load_task(task, samples=samples, vertices=vertices)
     parts = [trivial_pmd(pairs, pairs.batch(ids)) for ids in torch.arange(samples).split(16)]
     return {name: float(torch.cat([p[name] for p in parts]).double().mean()) for name in parts[0]}

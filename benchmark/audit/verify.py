@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.benchmark.audit.rebuild import rebuild_attack, rebuild_defense
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.cells import VictimSource
 from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import evaluate

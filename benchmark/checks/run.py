@@ -13,15 +13,15 @@ from rich.table import Table
 
 from posebench.benchmark.checks.subject import Subject
 from posebench.benchmark.checks.suite import CHECKS, Finding, run_checks, write_check
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task, task_vertices
 from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.evaluation.devices import resolve_device
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import find_networks
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.runs.run import find_networks, resolve_device
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Budget, Norm, Victim
+from posebench.interfaces import Budget, Victim
+from posebench.norms import Norm
 from posebench.registry import unknown
 from posebench.victims import SIZES, load_victim
 from posebench.victims.wrappers import any_count
@@ -70,7 +70,8 @@ def check_weights(settings: CheckSettings, bar: Progress) -> bool:
     device = resolve_device(settings.device)
     name = settings.surrogate or ("gct" if settings.victim != "gct" else "npt")
     surrogate: Victim = load_victim(name, size=settings.size)[0].to(device)
-    vertices = SIZES[settings.size].vertices
+    usual = SIZES[settings.size].vertices
+    vertices = task_vertices(settings.task, usual, samples=settings.samples)
     pairs = load_task(settings.task, samples=settings.samples, vertices=vertices)
     if not pairs.keeps_count:
         surrogate = any_count(surrogate)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from posebench.attacks import APGD, EOT, run_attack
+from posebench.attacks import APGD, EOT
+from posebench.attacks.enforce import checked
 from posebench.benchmark.evaluation.measure import measure
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.cloud import Clouds
@@ -59,8 +60,8 @@ class Subject:
             poses = []
             for batch in self.batches:
                 generator = generator_for(self.seed, "check", device=batch.pose.points.device)
-                made = run_attack(attack, seen or self.seen, batch, generator=generator)
-                poses.append(made.pose)
+                pose, _ = checked(attack, seen or self.seen, batch, generator=generator)
+                poses.append(pose)
             self.found[key] = poses, self.pmd(poses)
         return self.found[key]
 

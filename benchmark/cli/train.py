@@ -72,6 +72,12 @@ def train(
     iterations: Annotated[
         int | None, typer.Option(help="Gradient steps of an iterative attack.")
     ] = None,
+    regime: Annotated[
+        str | None,
+        typer.Option(
+            help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
+        ),
+    ] = None,
     clean_share: Annotated[
         float | None,
         typer.Option(help="Share of each batch that stays clean; default 0.5, the paper has 0."),
@@ -135,6 +141,7 @@ def train(
         "matrix_rate": matrix_rate,
         "steps": steps,
         "whole_meshes": whole_meshes or None,
+        "regime": regime,
     }
     common = given({"size": size, "seed": seed})
     try:
@@ -190,6 +197,7 @@ def train_victim(
     part = None if adversarial is None else adversarial_part(victim, **adversarial)
     made = recipe_for(victim, adversarial=part, **changes)
     name = f"{victim}-{made.size}" + (f"-{adversarial['attack']}" if adversarial else "")
+    name += f"-{made.regime}" if made.regime != "protocol" else ""
     folder = out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
     from_file = None
     if start is not None:

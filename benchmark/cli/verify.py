@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ off by: largest relative difference of one pair's value
 within: the new mean is in the interval; close: all values agree to 0.1 %"""
 
 
+@when_memory_runs_out("a smaller --batch-size or --device cpu")
 def verify(
     record: Annotated[Path, typer.Argument(metavar="RECORD", help="One record's JSON file.")],
     weights: Annotated[
@@ -41,14 +44,9 @@ def verify(
     samples: Annotated[
         int | None, typer.Option(help="Only the record's first pairs; default: all of them.")
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pairs at once; does not change results.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    data: options.DataFolder = None,
+    batch_size: options.BatchSize = 8,
+    device: options.Device = "auto",
 ) -> None:
     """Run a record's cell again and compare every number with the recorded one.
 

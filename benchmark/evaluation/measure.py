@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from posebench.attacks import Noise, run_attack
+from posebench.attacks import Noise
+from posebench.attacks.enforce import checked
 from posebench.attacks.gradient import frozen
 from posebench.benchmark.data.task import PairTask
 from posebench.benchmark.evaluation.metrics import METRICS, pmd
@@ -66,7 +67,7 @@ def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor
     """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
     noise = Noise(attack.budget)
     draws = [
-        run_attack(noise, victim, batch, generator=generator_for(seed, "noise", draw)).pose
+        checked(noise, victim, batch, generator=generator_for(seed, "noise", draw))[0]
         for draw in range(NOISE_DRAWS)
     ]
     values = [measure(victim, batch.with_pose(pose), seed, {"pmd": pmd})["pmd"] for pose in draws]

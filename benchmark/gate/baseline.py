@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from posebench.benchmark.data.dataset_pairs import load_dataset_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
+from posebench.benchmark.data.datasets import task_vertices
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.gate.config import GateCell
 from posebench.benchmark.gate.victims import parameters_sha256
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.stats.paired import Values
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.interfaces import RELEASE_POINTS, Victim
+from posebench.interfaces import Victim
+from posebench.norms import RELEASE_POINTS
 from posebench.victims import SIZES
 
 SCHEMA = "posebench/baseline/1"
@@ -106,9 +106,7 @@ def measure_cell(
 
 def vertices_of(cell: GateCell) -> int:
     """Vertices of the cell's meshes: of its size, or what the data on disk has."""
-    if cell.task in DATASET_TASKS:
-        return load_dataset_task(cell.task, samples=cell.pairs).vertices
-    return SIZES[cell.size].vertices
+    return task_vertices(cell.task, SIZES[cell.size].vertices, samples=cell.pairs)
 
 
 def rows(records: list[Record]) -> list[tuple[list[float], list[float]]]:

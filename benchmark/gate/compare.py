@@ -26,7 +26,7 @@ from posebench.benchmark.gate.baseline import (
 )
 from posebench.benchmark.gate.config import Gate
 from posebench.benchmark.gate.victims import load_gate_victim
-from posebench.benchmark.records.store import environment
+from posebench.benchmark.records.environment import environment
 from posebench.benchmark.stats.paired import Change, Values, change_between, holm
 from posebench.errors import InputError
 from posebench.files import check_writable

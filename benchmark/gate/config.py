@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from posebench.attacks import make_attack
-from posebench.benchmark.data.anny import parse_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.training.recipe_file import check_kinds, kinds
+from posebench.benchmark.data.datasets import parse_task
+from posebench.benchmark.training.recipe import check_kinds, kinds
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Budget, Defense, Norm, Unit
+from posebench.interfaces import Attack, Budget, Defense
+from posebench.norms import Norm, Unit
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS
 
@@ -188,8 +188,7 @@ def read_cell(table: dict[str, Any], where: str) -> GateCell:
         ):
             if value not in known:
                 raise unknown(kind, value, known)
-        if cell.task not in DATASET_TASKS:
-            parse_task(cell.task)
+        parse_task(cell.task)
         if cell.pairs < LEAST_PAIRS:
             raise InputError(f"pairs must be at least {LEAST_PAIRS}, got {cell.pairs}")
         if cell.defense is None and cell.access != "oblivious":

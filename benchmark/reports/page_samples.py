@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import FGM, PGD, attack_name, run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
-from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.data.datasets import dataset_of, load_task
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import find_networks
+from posebench.benchmark.evaluation.sources import Source, find_networks
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.form import plain
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
@@ -74,15 +74,15 @@ def make_sample(
     after each victim's weights.
     """
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    if not isinstance(pairs, PoseTransferTask) or pairs.distorted:
-        raise InputError(f"samples are made of anny's undistorted splits, not of {task!r}")
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
-    pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]
+    pose_faces = pairs.pose_faces(ids)
+    if pose_faces is None or dataset_of(task).on_disk:
+        raise InputError(f"samples are of undistorted poses that may be published, not of {task!r}")
     victims = []
     for name in SAMPLE_VICTIMS:
-        for network, source in find_networks(name, None, size):
-            victims.append(victim_views(network, source, batch, seed))
+        for source in find_networks(name, None, size):
+            victims.append(victim_views(source, batch, seed))
             progress()
     return {
         "schema": SCHEMA,
@@ -91,9 +91,9 @@ def make_sample(
         "fingerprint": pairs.fingerprint,
         "vertices": vertices,
         "seed": seed,
-        "environment": environment("cpu"),
+        "environment": plain(environment("cpu")),
         "pose": packed(batch.pose.points[0].numpy()),
-        "pose_faces": packed_faces(pose_faces.numpy()),
+        "pose_faces": packed_faces(pose_faces[0].numpy()),
         "identity": packed(batch.identity.points[0].numpy()),
         "truth": packed(centred(batch.target).points[0].numpy()),
         "faces": packed_faces(batch.faces[0].numpy()),
@@ -101,9 +101,9 @@ def make_sample(
     }
 
 
-def victim_views(victim: Victim, source: VictimSource, batch: Batch, seed: int) -> dict[str, Any]:
+def victim_views(source: Source, batch: Batch, seed: int) -> dict[str, Any]:
     """A victim's clean result on a batch of one, and every attack's pose and result."""
-    attacked = []
+    victim, attacked = source.network, []
     for attack in SAMPLE_ATTACKS:
         found = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
         norms = perturbation_norms(batch.pose, found.pose)
@@ -120,8 +120,8 @@ def victim_views(victim: Victim, source: VictimSource, batch: Batch, seed: int) 
     return {
         "victim": victim.spec.name,
         "title": victim.spec.title,
-        "training": source.training,
-        "weights_sha256": source.weights_sha256,
+        "training": source.weights.training,
+        "weights_sha256": source.weights.sha256,
         "clean": output_view(victim, batch, batch.pose),
         "attacked": attacked,
     }

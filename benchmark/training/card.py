@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from posebench.attacks import FGM, PGD, attack_name
 from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.data.body import body_fingerprint
-from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.evaluation.harness import evaluate
-from posebench.benchmark.records.store import Record
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.types import Environment, Record, Weights
 from posebench.benchmark.training.loop import Trained
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
@@ -50,7 +51,7 @@ class Split(TypedDict):
     clean_pmd: dict[str, Any]
     trivial: dict[str, float]
     under_trained: bool
-    fingerprint: str
+    fingerprint: str | None
 
 
 class Attacked(TypedDict):
@@ -109,18 +110,18 @@ class Measured:
     def add(self, record: Record, task: str, attack: Attack | None) -> None:
         """Take over a record."""
         self.records.append(record)
-        metrics = record["metrics"]
+        metrics = record.metrics
         if attack is None:
             self.splits[task] = {
-                "clean_pmd": metrics["clean_pmd"],
-                "trivial": metrics["trivial"],
-                "under_trained": "under-trained" in record["flags"],
-                "fingerprint": record["cell"]["fingerprint"],
+                "clean_pmd": plain(metrics.clean_pmd),
+                "trivial": metrics.trivial,
+                "under_trained": "under-trained" in record.flags,
+                "fingerprint": record.cell.fingerprint,
             }
             return
         self.attacked = self.attacked or {}
         name = f"{attack_name(attack)} {attack.budget.eps:g}"
-        self.attacked[name] = {"settings": repr(attack), "pmd": metrics["pmd"]}
+        self.attacked[name] = {"settings": repr(attack), "pmd": plain(metrics.pmd)}
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Job:
         return 4 + 3 * int(getattr(self.attack, "iterations", 1))
 
 
-def make_card(trained: Trained, log: Sequence[Progress], made: dict[str, Any]) -> Card:
+def make_card(trained: Trained, log: Sequence[Progress], made: Environment) -> Card:
     """How the weights came about; ``made`` is the environment they were made in."""
     recipe = trained.recipe
     first = 0 if recipe.start is None else recipe.clean_steps
@@ -150,7 +151,7 @@ def make_card(trained: Trained, log: Sequence[Progress], made: dict[str, Any]) -
         samples_seen=(trained.step - first) * recipe.batch,
         curve=list(trained.curve),
         data=body_fingerprint(),
-        environment=made,
+        environment=plain(made),
         catastrophic_overfitting=None if recipe.adversarial is None else overfitted(log),
     )
 
@@ -172,7 +173,7 @@ def measured(
     jobs = [Job(task, None, CARD_SAMPLES) for task in TASKS]
     if recipe.adversarial is not None:
         jobs += [Job("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in CARD_ATTACKS]
-    source = VictimSource(
+    weights = Weights(
         size=recipe.size,
         training=training_name(recipe),
         recipe=asdict(recipe),
@@ -181,16 +182,16 @@ def measured(
     shown = bar.add_task("evaluating", total=sum(job.samples for job in jobs))
 
     def run(job: Job, samples: int) -> Record:
-        return evaluate(
+        given = Evaluation(
             network,
-            attack=job.attack,
+            (job.attack,),
             task=job.task,
             samples=samples,
             vertices=SIZES[recipe.size].vertices,
-            device=device,
-            source=source,
-            progress=lambda done: bar.advance(shown, done),
+            weights=weights,
         )
+        how = Execution(device=device, progress=lambda done: bar.advance(shown, done))
+        return evaluate_all(given, how)[0]
 
     found, pace = Measured(), 0.0
     if deadline < math.inf:

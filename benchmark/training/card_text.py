@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from posebench.benchmark.evaluation.harness import TRAINED_FACTOR
+from posebench.benchmark.records.flags import TRAINED_FACTOR
 from posebench.benchmark.training.recipe import flat_recipe
 
 TARGET_PMD = 5e-4
 """Clean PMD on anny/seen that shipped weights aim at, square metres."""
+
+PAIRS = {
+    None: "16 identities x 400 poses",
+    "protocol": "16 identities x 400 poses",
+    "open": "open regime: blends of 16 identities, poses and points drawn anew at every step",
+}
+"""What a recipe's regime trains on; None on cards older than regimes."""
 
 
 def card_text(victim: str, card: dict[str, Any]) -> str:
@@ -40,7 +47,7 @@ def _origin(victim: str, card: dict[str, Any]) -> list[str]:
         f"# {victim}, {card['recipe']['size']}, {card['training']} training",
         "",
         f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
-        f"- Data: embedded body {card['data'][:16]}..., 16 identities x 400 poses.",
+        f"- Data: embedded body {card['data'][:16]}..., {PAIRS[card['recipe'].get('regime')]}.",
         f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
         f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
         f"{where['torch']}.",

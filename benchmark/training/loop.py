@@ -24,17 +24,16 @@ from pathlib import Path
 
 import torch
 
-from posebench.benchmark.data.anny import training_meshes
-from posebench.benchmark.data.body import load_body
 from posebench.benchmark.evaluation.memory import start_peak
 from posebench.benchmark.training.checkpoint import load_checkpoint
 from posebench.benchmark.training.distributed import rank_and_world, wait_for_all
 from posebench.benchmark.training.optimisers import make_optimisers
-from posebench.benchmark.training.pairs import pairs_to_watch, part_generator, training_pairs
+from posebench.benchmark.training.pairs import part_generator
 from posebench.benchmark.training.progress import Progress, Reporter
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.session import Session
 from posebench.benchmark.training.state import Execution, State
+from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
 from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
 
@@ -97,12 +96,11 @@ def train(
     start_peak(how.device)
     state = begin(recipe, start, how)
     resumed = load_checkpoint(folder, state, paced=deadline < math.inf)
-    body = load_body(SIZES[recipe.size].vertices, device=how.device)
-    meshes = training_meshes(body)  # 16 x 400 meshes of 1,700 vertices are 130 MB
-    pairs = training_pairs(recipe, meshes, body.faces, state.generator)
+    source = pair_source(recipe, how.device)
+    pairs = source(recipe, state.generator)
     reporter = None
     if report is not None and rank == 0:
-        watched = pairs_to_watch(recipe, meshes, body.faces)
+        watched = pairs_to_watch(recipe, source, how.device)
         reporter = Reporter(state, report, watched, how.device)
     session = Session(state, folder, how.device, pairs, reporter, saved=resumed)
     session.limit(deadline, checkpoint_seconds)

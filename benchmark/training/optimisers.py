@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from posebench.benchmark.training.muon import StackedMuon
 from posebench.benchmark.training.recipe import Recipe
 
 
@@ -22,7 +23,7 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opti
         large = parameter.ndim == 2 and min(parameter.shape) > 3
         (matrices if large and "attention" not in name else others).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.0),
+        StackedMuon(matrices, lr=recipe.matrix_rate),
         torch.optim.Adam(others, lr=recipe.rate, fused=True),
     ]
 

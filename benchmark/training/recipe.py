@@ -26,6 +26,8 @@ equal parts; half as long was enough for the networks that max-pool the pose (ou
 GC-Transformer equal parts were worse: at the clean part's rate it diverged, at half of it it ended
 less robust (docs/reproduction.md)."""
 
+REGIMES = ("protocol", "open")
+
 
 def adversarial_part(victim: str, **given: Any) -> Adversarial:
     """The default adversarial part of a victim with the given changes."""
@@ -44,7 +46,7 @@ class Recipe:
         points: vertices of identity and target a step sees; None for whole meshes.
         pose_points: vertices of the pose source, for victims with free point counts.
         surface: share of pose sources, and of identities, whose points are drawn evenly from the
-            mesh's area instead of from its vertices; subsets of points only.
+            mesh's area instead of from its vertices; subsets of points of the protocol only.
         matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
         warmup: steps over which the rates rise from zero.
         bf16: run the forward under bfloat16 autocast.
@@ -52,6 +54,8 @@ class Recipe:
         adversarial: what the last part of the steps trains on; None for clean training.
         network: constructor arguments of the victim besides the width, for ablations.
         start: sha256 of the clean weights that take the place of the clean part; None to train it.
+        regime: where pairs come from: "protocol", 16 identities in 400 poses as in the paper, or
+            "open", people, poses and points drawn anew at every step.
     """
 
     victim: str
@@ -70,6 +74,7 @@ class Recipe:
     adversarial: Adversarial | None = None
     start: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
+    regime: str = "protocol"
 
     @property
     def clean_steps(self) -> int:
@@ -96,6 +101,10 @@ class Recipe:
             raise InputError(f"decay must be above 0 and at most 1, got {self.decay}")
         if not 0 <= self.surface <= 1:
             raise InputError(f"surface must be 0..1, got {self.surface}")
+        if self.regime not in REGIMES:
+            raise unknown("regime", self.regime, REGIMES)
+        if self.surface and self.regime == "open":
+            raise InputError("surface is the protocol's: the open regime draws its own points")
         if self.surface and self.points is None:
             raise InputError(
                 "surface needs points and pose_points: whole meshes are their vertices"

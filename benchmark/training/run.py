@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from posebench.benchmark.records.store import Record, environment, write_record
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.store import write_record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.training.card import Card, make_card, measured
 from posebench.benchmark.training.card_text import card_text
 from posebench.benchmark.training.checkpoint import differences
@@ -225,8 +227,8 @@ def write_results(trained: Trained, card: Card, folder: Path) -> None:
 def write_records(records: Sequence[Record], weights: Path, folder: Path) -> None:
     """Records of weights that are on disk by now, so that their fingerprint is known."""
     for record in records:
-        record["cell"]["weights_sha256"] = weights_fingerprint(weights)
-        write_record(folder, record)
+        known = replace(record.cell.weights, sha256=weights_fingerprint(weights))
+        write_record(folder, replace(record, cell=replace(record.cell, weights=known)))
 
 
 def say(bar: rich.progress.Progress, line: str) -> None:

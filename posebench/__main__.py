@@ -1,7 +1,7 @@
-"""The console script ``posebench``: quiet about Ctrl-C from its first moment.
+"""``python -m posebench``, and the command ``posebench``: quiet about Ctrl-C from its first moment.
 
-Loading takes a second or two, in which nothing is lost. An exception there would end in a
-traceback of whatever was being imported, so the first moment leaves at once instead.
+Loading takes a moment in which nothing is lost. An exception there would end in a traceback of
+whatever was being imported, so the first moment leaves at once instead.
 """
 
 from __future__ import annotations
