@@ -1,10 +1,11 @@
-"""Explicit registries: a plain dict with helpful errors."""
+"""Explicit registries: a plain dict with helpful errors, which other packages can join."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from posebench.errors import InputError
@@ -23,13 +24,16 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 class Registry(Mapping[str, T], Generic[T]):
     """Names to objects of one kind; a miss suggests near names, a duplicate is an error.
 
-    Other packages add entries through the entry-point group ``posebench.<plural>``; they are
-    looked up only when a name is not built in, so start-up does not pay for them.
+    Other packages add entries through the entry-point group ``posebench.<plural>``. They are looked
+    up, once, only when a name is not built in, and imported only when they are used: start-up does
+    not pay for them, and one that cannot be imported harms no other.
     """
 
-    def __init__(self, kind: str, plural: str) -> None:
+    def __init__(self, kind: str, plural: str, *, needs: tuple[str, ...] = ()) -> None:
+        """``needs`` are attributes that an entry from another package must have."""
         self.kind = kind
         self.group = f"posebench.{plural}"
+        self.needs = needs
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
@@ -43,22 +47,69 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries[name] = entry
         return entry
 
+    @cached_property
+    def _plugged(self) -> dict[str, EntryPoint]:
+        """What other packages offer; of one name, the first."""
+        return {point.name: point for point in reversed(tuple(entry_points(group=self.group)))}
+
     def __getitem__(self, name: str) -> T:
+        """The entry of this name.
+
+        Raises:
+            InputError: unknown name, or a plug-in that cannot be used, naming its package.
+        """
         if name not in self._entries:
-            for point in entry_points(group=self.group, name=name):
-                entry: T = point.load()
-                if self._entries.get(name) is not entry:  # importing it may have registered it
-                    self.register(name, entry)
-                return entry
-            raise unknown(self.kind, name, self)
+            if name not in self._plugged:
+                raise unknown(self.kind, name, self)
+            entry = self._loaded(name, self._plugged[name])
+            if self._entries.get(name) is not entry:  # importing it may have registered it
+                self.register(name, entry)
         return self._entries[name]
 
+    def _loaded(self, name: str, point: EntryPoint) -> T:
+        package = point.dist.name if point.dist is not None else point.module
+        try:
+            entry: T = point.load()
+            missing = [each for each in self.needs if not hasattr(entry, each)]
+            reason = f"it has no {', '.join(missing)}" if missing else ""
+        except (Exception, SystemExit) as error:  # noqa: BLE001 other people's code does anything
+            said = (str(error).strip() or "no reason given").splitlines()[0]
+            reason = f"{type(error).__name__}: {said}"
+        if reason:
+            raise InputError(
+                f"{self.kind} {name!r} of package {package!r} cannot be used: {reason}; mend the "
+                "package or uninstall it"
+            )
+        return entry
+
+    def working(self) -> dict[str, T]:
+        """All entries but those of plug-ins that cannot be used."""
+        broken = self.broken()
+        return {name: self[name] for name in self if name not in broken}
+
+    def broken(self) -> dict[str, str]:
+        """Plug-ins that cannot be used -> why."""
+        found = {}
+        for name in self:
+            try:
+                self[name]
+            except InputError as error:
+                found[name] = str(error)
+        return found
+
+    def name_of(self, entry: object) -> str | None:
+        """The name under which an entry is registered, None if it is not; imports nothing."""
+        for name, known in self._entries.items():
+            if known is entry:
+                return name
+        place = f"{getattr(entry, '__module__', '')}:{getattr(entry, '__qualname__', '')}"
+        return next((name for name, point in self._plugged.items() if point.value == place), None)
+
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in list(self)
+        return name in self._entries or name in self._plugged
 
     def __iter__(self) -> Iterator[str]:
-        plugged = {point.name for point in entry_points(group=self.group)}
-        return iter([*self._entries, *sorted(plugged - set(self._entries))])
+        return iter([*self._entries, *sorted(set(self._plugged) - set(self._entries))])
 
     def __len__(self) -> int:
         return len(list(iter(self)))

@@ -79,7 +79,7 @@ def test_knn_mean_is_the_mean_of_the_nearest() -> None:
 
 def test_knn_takes_the_nearest_of_a_whole_body_in_float32() -> None:
     """Distances by the expanded square name other neighbours for some of these points."""
-    pose = load_task("anny/seen", samples=1, vertices=1700).batch(torch.arange(1)).pose
+    pose = load_task("anny/seen", samples=1, vertices=6890).batch(torch.arange(1)).pose
     points = pose.points[0].double()
     tree = scipy.spatial.cKDTree(points.numpy())
     nearest = torch.from_numpy(tree.query(points.numpy(), k=8)[1])

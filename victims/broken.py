@@ -64,6 +64,38 @@ class Noisy(Broken):
 
 
 @dataclass(frozen=True)
+class Mixing(Broken):
+    """Moves each output by ``share`` of how far the next sample's pose lies from its own.
+
+    What a network with batch statistics does; with one sample in the batch nothing shows.
+    """
+
+    share: float = 0.1
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        output = self.victim(pose, identity, generator=generator)
+        centre = pose.points.sum(dim=1, keepdim=True) / pose.counts[:, None, None]
+        moved = output.points + self.share * (centre.roll(1, dims=0) - centre)
+        return output.replace(moved * output.mask[..., None])
+
+
+@dataclass(frozen=True)
+class Ordered(Broken):
+    """Moves each output by ``share`` of its first pose point: the order of the points matters."""
+
+    share: float = 0.1
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        output = self.victim(pose, identity, generator=generator)
+        moved = output.points + self.share * pose.points[:, :1]
+        return output.replace(moved * output.mask[..., None])
+
+
+@dataclass(frozen=True)
 class Constant(Broken):
     """Returns the identity as it came, whatever the pose."""
 

@@ -8,7 +8,7 @@ from posebench.victims.network import PoseTransferNetwork
 from posebench.victims.npt import NPT, NPTMaxPool
 from posebench.victims.posemae import PoseMAE
 
-VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims")
+VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims", needs=("spec",))
 VICTIMS.register("npt-mp", NPTMaxPool)
 VICTIMS.register("npt", NPT)
 VICTIMS.register("gct", GCTransformer)

@@ -42,7 +42,7 @@ from posebench.files import write_atomically
 from posebench.interfaces import Batch, Budget
 from posebench.module_victim import from_module
 from posebench.rng import generator_for
-from posebench.victims.broken import Constant, Detached, Noisy, Quantised
+from posebench.victims.broken import Constant, Detached, Mixing, Noisy, Ordered, Quantised
 
 SCHEMA = "posebench-check/1"
 
@@ -67,7 +67,7 @@ class Finding:
 
 
 def checks_find_faults(subject: Subject) -> tuple[bool | None, str]:
-    """11: each of four broken victims raises its flags, the plain one beside them none."""
+    """11: each of the broken victims raises its flags, the plain one beside them none."""
     return self_test()
 
 
@@ -97,6 +97,8 @@ BROKEN: dict[type, tuple[int, ...]] = {
     Quantised: (6, 7),
     Noisy: (8,),
     Constant: (7,),
+    Mixing: (13,),
+    Ordered: (13,),
 }
 """Broken victim -> the checks that must see it."""
 
@@ -149,7 +151,9 @@ def self_test() -> tuple[bool, str]:
             for finding in run_checks(wrapped, numbers)
             if not finding.raised
         ]
-    return bool(alarms), "; ".join(alarms) or "four broken victims found, no alarm on a plain one"
+    return bool(alarms), "; ".join(
+        alarms
+    ) or f"{len(BROKEN)} broken victims found, no alarm on a plain one"
 
 
 def write_check(

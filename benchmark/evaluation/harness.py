@@ -191,7 +191,7 @@ def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:
 def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:
     """Per-sample values to what a record stores."""
     if not attacked:
-        for name in METRICS:
+        for name in METRICS.working():
             values[name] = values[f"clean_{name}"]
     metrics: dict[str, Any] = {}
     for name, column in values.items():

@@ -185,6 +185,7 @@ def print_registries() -> None:
     from posebench.benchmark.data.anny import TASKS
     from posebench.benchmark.data.datasets import DATASET_TASKS
     from posebench.benchmark.data.distortion import KINDS
+    from posebench.benchmark.evaluation.metrics import METRICS
     from posebench.defenses import DEFENSES
     from posebench.victims import SIZES, VICTIMS
     from posebench.victims.weights import shipped_path
@@ -192,8 +193,8 @@ def print_registries() -> None:
     table = Table(title="victims")
     for column in ("name", "network", "paper", "point counts", "shipped weights"):
         table.add_column(column)
-    for name in VICTIMS:
-        spec = VICTIMS[name].spec
+    for name, network in VICTIMS.working().items():
+        spec = network.spec
         shipped = [
             f"{size}{' adversarial' if adversarial else ''}"
             for size in SIZES
@@ -203,8 +204,9 @@ def print_registries() -> None:
         table.add_row(name, spec.title, spec.paper, spec.point_counts, ", ".join(shipped) or "-")
     console = Console()
     console.print(table)
-    console.print(f"attacks: {', '.join(ATTACKS)}")
-    console.print(f"defences: {', '.join(DEFENSES)}")
+    console.print(f"attacks: {', '.join(ATTACKS.working())}")
+    console.print(f"defences: {', '.join(DEFENSES.working())}")
+    console.print(f"metrics: {', '.join(METRICS.working())}")
     console.print(f"tasks: {', '.join(TASKS)}")
     console.print(
         "distorted pose sources of anny/seen: anny/scan@0 to @5, anny/noise@0.02 (metres), "
@@ -213,3 +215,7 @@ def print_registries() -> None:
     console.print(f"tasks on data that you have: {', '.join(DATASET_TASKS)}")
     sizes = (f"{n} (width {s.width}, {s.vertices} vertices)" for n, s in SIZES.items())
     console.print(f"sizes: {', '.join(sizes)}")
+    for reason in (
+        each for kind in (VICTIMS, ATTACKS, DEFENSES, METRICS) for each in kind.broken().values()
+    ):
+        console.print(f"broken: {reason}", markup=False)
