@@ -81,7 +81,7 @@ def test_a_misleading_gradient_raises_the_flags_of_attacks() -> None:
     assert found == {4: True, 6: True, 7: True}
 
 
-@pytest.mark.parametrize("name", ["batch-mixing", "order-dependent"])
+@pytest.mark.parametrize("name", ["mixing", "ordered"])
 def test_a_victim_that_looks_at_its_batch_or_at_the_order_is_found(name: str) -> None:
     """Though every batch that the checks are given holds one pair."""
     victim, _ = broken(plain_subject())[name]

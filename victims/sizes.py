@@ -19,5 +19,5 @@ SIZES = {
     "compact": Size(width=128, vertices=1700),
     "tiny": Size(width=32, vertices=800),
 }
-"""``paper``: as published. ``medium``: where quality is on a CPU. ``compact``: shipped weights, seconds
-on a CPU. ``tiny``: tests."""
+"""``paper``: as published. ``medium``: twice the compact width, where quality is on a CPU.
+``compact``: shipped weights, seconds on a CPU. ``tiny``: tests."""

@@ -6,10 +6,10 @@ A check that cannot fail is worth nothing, so each of these breaks one thing tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from posebench.benchmark.checks.findings import Finding
 from posebench.benchmark.checks.subject import Subject, TrainingAttack
@@ -17,7 +17,15 @@ from posebench.cloud import Clouds
 from posebench.interfaces import Batch, Budget, Victim
 from posebench.module_victim import from_module
 from posebench.rng import generator_for
-from posebench.victims.broken import Broken, Constant, Detached, Noisy, Quantised
+from posebench.victims.broken import (
+    Constant,
+    Detached,
+    FirstStepMasked,
+    Mixing,
+    Noisy,
+    Ordered,
+    Quantised,
+)
 
 Run = Callable[[Subject, Iterable[int]], Iterator[Finding]]
 
@@ -47,50 +55,6 @@ def plain_subject() -> Subject:
     return Subject(victim, pairs, budget, trained_against=trained, iterations=20)
 
 
-@dataclass(frozen=True)
-class BatchMixing(Broken):
-    """Adds a hundredth of the batch's mean pose to each output, as batch statistics would."""
-
-    def __call__(
-        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
-    ) -> Clouds:
-        output = self.victim(pose, identity, generator=generator)
-        return output.replace(output.points + 0.01 * pose.points.mean(dim=(0, 1)))
-
-
-@dataclass(frozen=True)
-class OrderDependent(Broken):
-    """Adds a hundredth of whichever point of the pose comes first."""
-
-    def __call__(
-        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
-    ) -> Clouds:
-        output = self.victim(pose, identity, generator=generator)
-        return output.replace(output.points + 0.01 * pose.points[:, :1])
-
-
-@dataclass(frozen=True)
-class FirstStepMasked(Broken):
-    """Its gradient points the other way at the clean poses and nowhere else, so that FGM fails.
-
-    What training against FGM alone may end in (catastrophic overfitting, Wong et al., arXiv
-    2001.03994), here without the training.
-
-    Attributes:
-        clean: the poses that it knows, (S, N, 3).
-    """
-
-    clean: Tensor
-
-    def __call__(
-        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
-    ) -> Clouds:
-        output = self.victim(pose, identity, generator=generator)
-        known = (pose.points.detach()[:, None] == self.clean).flatten(2).all(dim=2).any(dim=1)
-        turned = 2 * output.points.detach() - output.points
-        return output.replace(torch.where(known[:, None, None], turned, output.points))
-
-
 def broken(subject: Subject) -> dict[str, tuple[Victim, tuple[int, ...]]]:
     """Name -> a broken victim made of the subject's, and the checks that must see it."""
     victim = subject.victim
@@ -100,8 +64,8 @@ def broken(subject: Subject) -> dict[str, tuple[Victim, tuple[int, ...]]]:
         "quantised": (Quantised(victim), (6, 7)),
         "noisy": (Noisy(victim), (8, 14)),
         "constant": (Constant(victim), (7,)),
-        "batch-mixing": (BatchMixing(victim), (13,)),
-        "order-dependent": (OrderDependent(victim), (13,)),
+        "mixing": (Mixing(victim), (13,)),
+        "ordered": (Ordered(victim), (13,)),
         "first-step-masked": (FirstStepMasked(victim, clean), (15,)),
     }
 
