@@ -22,7 +22,7 @@ from posebench.benchmark.cli.app import main
 from posebench.benchmark.records.store import KEYS, check_record
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
-from posebench.victims import PoseTransferNetwork, load_victim, write_weights
+from posebench.victims import PoseTransferNetwork, load_network, write_weights
 from tests.parity_rule import reference, released_state
 
 
@@ -345,7 +345,7 @@ def test_training_options_that_would_be_ignored_are_refused(
 def test_weights_do_not_choose_where_their_record_goes(
     cli: Cli, weights: dict[str, Path], tmp_path: Path
 ) -> None:
-    network, _ = load_victim("npt", weights=weights["npt"])
+    network, _ = load_network("npt", weights=weights["npt"])
     card = {"training": "a/../../../escaped", "recipe": 3}
     write_weights(tmp_path / "w.safetensors", network, card)
     out = tmp_path / "deep" / "o[/u]t"
