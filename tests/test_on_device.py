@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import ATTACKS, make_attack
-from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.data.body import Body, load_body
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.training import loop
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.loop import begin, initial_network, train
@@ -242,5 +243,6 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
     guard = None if defense is None else DEFENSES[defense]()
-    record = evaluate(network, attack=made, defense=guard, samples=1, vertices=800, device=NAME)
+    given = Evaluation(network, (made,), guard, samples=1, vertices=800)
+    (record,) = evaluate_all(given, Execution(device=NAME))
     assert len(record["metrics"]["pmd"]["per_sample"]) == 1

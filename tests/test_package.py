@@ -14,7 +14,8 @@ import pytest
 
 from posebench import registry
 from posebench.attacks import ATTACKS
-from posebench.benchmark.data.anny import TASKS, parse_task
+from posebench.benchmark.data.anny import TASKS
+from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.data.distortion import KINDS
 from posebench.benchmark.data.names import ANNY, DISTORTIONS
 from posebench.defenses import DEFENSES
