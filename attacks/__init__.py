@@ -142,10 +142,8 @@ def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Att
 
 def attack_name(attack: Attack) -> str:
     """The registry's name of an attack; its ``label`` or class for one that is not registered."""
-    for name, make in ATTACKS.items():
-        if make is type(attack):
-            return name
-    return str(getattr(attack, "label", type(attack).__name__.lower()))
+    registered = ATTACKS.name_of(type(attack))
+    return registered or str(getattr(attack, "label", type(attack).__name__.lower()))
 
 
 def attack_version(attack: Attack) -> int:

@@ -1,4 +1,4 @@
-"""Defences: explicit registry, name -> class."""
+"""Defences: explicit registry, name -> what makes a defence without arguments."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ DEFENSES.register(
 
 def defense_name(defense: Defense) -> str:
     """The registry's name of a defence; that of its class for one that is not registered."""
-    for name, make in DEFENSES.items():
-        if make is type(defense):
-            return name
-    return type(defense).__name__.lower()
+    return DEFENSES.name_of(type(defense)) or type(defense).__name__.lower()
 
 
 __all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop", "defense_name"]

@@ -108,6 +108,7 @@ def test_metrics_against_plain_loops(seed: int, first: int, second: int) -> None
         out, true = output.points[i, :n].numpy(), target.points[i, :n].numpy()
         expected = {
             "pmd": plain_pmd(out, true),
+            "pmd_aligned": float((out - true).var(axis=0).sum() / 3),
             "pmd_uncentred": float(((out - true) ** 2).sum()) / (3 * n),
             "msvd": 3 * plain_pmd(out, true),
             "edge_error": plain_edge_error(out, true, faces[i].numpy()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -295,6 +296,18 @@ class Drift:
 class Nothing:
     def __call__(self, pose, *, generator=None):
         return pose
+
+
+def extent(output, batch):
+    return output.points.abs().amax(dim=(1, 2))
+
+
+class NoVictim:
+    pass
+"""
+
+CRUMBLING = """
+raise RuntimeError("out of mortar")
 """
 
 PROJECT = """
@@ -306,39 +319,56 @@ name = "posebench-drift"
 version = "1.0"
 [project.entry-points."posebench.attacks"]
 drift = "posebench_drift:Drift"
+crumbling-attack = "posebench_crumbling:Attack"
 [project.entry-points."posebench.defenses"]
 nothing = "posebench_drift:Nothing"
+crumbling-defence = "posebench_crumbling:Defence"
+[project.entry-points."posebench.metrics"]
+extent = "posebench_drift:extent"
+crumbling-metric = "posebench_crumbling:metric"
+[project.entry-points."posebench.victims"]
+no-victim = "posebench_drift:NoVictim"
 [tool.setuptools]
-py-modules = ["posebench_drift"]
+py-modules = ["posebench_drift", "posebench_crumbling"]
 """
 
 
-def test_a_package_installed_by_pip_brings_attacks_and_defences(tmp_path: Path) -> None:
+def test_a_package_installed_by_pip_brings_what_works_and_harms_nothing(tmp_path: Path) -> None:
+    """Attack, defence and metric join; what cannot be imported is shown, and refused by name."""
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     (source / "posebench_drift.py").write_text(PLUGIN)
+    (source / "posebench_crumbling.py").write_text(CRUMBLING)
     (source / "pyproject.toml").write_text(PROJECT)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     quiet = ["--disable-pip-version-check", "--root-user-action=ignore"]
     subprocess.run([*pip, *quiet, "--target", str(site), str(source)], check=True, cwd=tmp_path)
-    words = "run --victim npt-mp --attack drift --defense nothing --samples 1 --json"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "posebench.benchmark.cli.app",
-            *words.split(),
-            "--out",
-            str(tmp_path),
-        ],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def posebench(words: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        return subprocess.run(
+            [sys.executable, "-m", "posebench.benchmark.cli.app", *words.split()],
+            env={**os.environ, "PYTHONPATH": path, "COLUMNS": "400"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    same = f"run --victim npt-mp --samples 1 --json --out {tmp_path}"
+    done = posebench(f"{same} --attack drift --defense nothing")
     assert done.returncode == 0, done.stderr
-    assert '"attack": "drift"' in done.stdout
-    assert '"defense": "nothing"' in done.stdout
+    (record,) = json.loads(done.stdout)
+    assert (record["cell"]["attack"], record["cell"]["defense"]) == ("drift", "nothing")
+    assert record["metrics"]["extent"]["mean"] > 0
+    assert "crumbling-metric" not in record["metrics"]
+    listed = posebench("list")
+    assert listed.returncode == 0, listed.stderr
+    broken = [line for line in listed.stdout.splitlines() if line.startswith("broken: ")]
+    assert len(broken) == 4
+    assert sum("'posebench-drift' cannot be used" in line for line in broken) == 4
+    assert sum("RuntimeError: out of mortar" in line for line in broken) == 3
+    assert sum("victim 'no-victim'" in line and "it has no spec" in line for line in broken) == 1
+    refused = posebench(f"{same} --attack crumbling-attack")
+    assert refused.returncode == 2
+    assert "attack 'crumbling-attack' of package 'posebench-drift'" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
@@ -75,6 +76,16 @@ def test_knn_mean_is_the_mean_of_the_nearest() -> None:
             torch.testing.assert_close(smoothed[row, i], expected)
     with pytest.raises(InputError, match="at least as many points"):
         KNNMean(14)(pose)
+
+
+def test_knn_takes_the_nearest_of_a_whole_body_in_float32() -> None:
+    """Distances by the expanded square name other neighbours for some of these points."""
+    pose = load_task("anny/seen", samples=1, vertices=6890).batch(torch.arange(1)).pose
+    points = pose.points[0].double()
+    tree = scipy.spatial.cKDTree(points.numpy())
+    nearest = torch.from_numpy(tree.query(points.numpy(), k=8)[1])
+    expected = points[nearest].mean(dim=1).float()
+    torch.testing.assert_close(KNNMean(8)(pose).points[0], expected, rtol=0, atol=1e-6)
 
 
 def noisy(scale: float) -> Toy:

@@ -9,7 +9,7 @@ from posebench.registry import Registry
 if TYPE_CHECKING:
     from posebench.victims.network import PoseTransferNetwork
 
-VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims")
+VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims", needs=("spec",))
 VICTIMS.register(
     "npt-mp", "posebench.victims.npt:NPTMaxPool", "NPT-MP (arXiv 2003.07254): any point counts"
 )

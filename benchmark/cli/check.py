@@ -50,13 +50,14 @@ def check(
     About 800 gradients and 300 forwards a pair: minutes for four pairs on a CPU.
     """
     from posebench.benchmark.checks.run import CheckSettings, check_weights
+    from posebench.benchmark.evaluation.settings import EvaluationSettings
 
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
-    settings = CheckSettings(
+    asked = EvaluationSettings(
         victim=victim,
         weights=weights,
-        eps=eps,
+        eps=(eps,),
         norm=norm,
         defense=defense,
         surrogate=surrogate,
@@ -65,10 +66,8 @@ def check(
         iterations=iterations,
         size=size,
         seed=seed,
-        device=device,
-        out=out,
     )
     with progress_bar("checks", quiet=False) as bar:
-        raised = check_weights(settings, bar)
+        raised = check_weights(CheckSettings(asked, device, out), bar)
     if raised:
         raise typer.Exit(1)

@@ -70,7 +70,7 @@ LIMB, TRUNK = tuple(LIMB_RANGES), tuple(TRUNK_RANGES)
 ANGLES = (*(f"left_{name}" for name in LIMB), *(f"right_{name}" for name in LIMB), *TRUNK)
 RANGES = dict(zip(ANGLES, [*LIMB_RANGES.values()] * 2 + [*TRUNK_RANGES.values()], strict=True))
 INDEX = {name: column for column, name in enumerate(ANGLES)}
-L, T = len(LIMB), len(TRUNK)
+L = len(LIMB)
 SIDED = ("trunk_side", "trunk_turn", "neck_side", "neck_turn", "pelvis_roll", "heading")
 """Angles of the trunk that change sign in a mirror."""
 

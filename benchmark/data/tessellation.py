@@ -47,7 +47,7 @@ class Table:
     """All levels of detail of the training identities in one; V vertices, F triangles, J bones.
 
     Attributes:
-        rows: (V, 16 * 3 + J) rest positions in every training identity, and skin weights.
+        rows: (V, 3 * 16 + J) each coordinate at rest in every training identity; skin weights.
         faces: (F, 3) int64.
         starts: (levels + 1,) where each level's triangles begin; the last is F.
         bone: (F,) the bone that moves a triangle most.
@@ -81,7 +81,7 @@ def load_table(device: str = "cpu") -> Table:
     for vertices in LODS:
         body = load_body(vertices)
         rest = body.rest[people]
-        rows.append(torch.cat([rest.transpose(0, 1).flatten(1), body.skin_weights], dim=1))
+        rows.append(torch.cat([rest.permute(1, 2, 0).flatten(1), body.skin_weights], dim=1))
         corners = rest.mean(dim=0)[body.faces]
         crossed = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         size = crossed.norm(dim=1).clamp(min=1e-9).log()
@@ -200,6 +200,6 @@ def rest_points(
 
 def at_rest(rows: Float[Tensor, "*b n c"], blend: Float[Tensor, "b 16"]) -> Float[Tensor, "b n 3"]:
     """Rest positions in blended people of rows of the table."""
-    places = rows[..., : 3 * blend.shape[1]].unflatten(-1, (-1, 3))
-    mean: Tensor = (blend[:, None, :, None] * places).sum(dim=2)
+    places = rows[..., : 3 * blend.shape[1]].unflatten(-1, (3, -1)).flatten(-3, -2)
+    mean: Tensor = (places @ blend[..., None]).unflatten(1, (-1, 3))[..., 0]
     return mean

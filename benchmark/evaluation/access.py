@@ -9,7 +9,7 @@ import torch
 
 from posebench.attacks import Universal
 from posebench.attacks.counting import counting
-from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.data.datasets import dataset_of, load_task
 from posebench.benchmark.data.task import MAX_SAMPLES
 from posebench.errors import InputError
 from posebench.interfaces import Defense, Victim
@@ -75,19 +75,29 @@ def fit_universal(
     seed: int,
     device: str,
 ) -> tuple[Universal, int]:
-    """The attack, fitted on pairs from the far end of the task's list, and the gradients it took.
+    """The attack, fitted on pairs that are not attacked, and the gradients it took.
+
+    They are the last of all pairs, whichever are attacked; of data on disk, whose lists may be
+    short, those that follow the ones attacked.
 
     Raises:
-        InputError: if these pairs are among the ``samples`` that are attacked.
+        InputError: if there are no such pairs beside the ``samples`` that are attacked.
     """
-    if samples > MAX_SAMPLES - FIT_PAIRS:
+    first = samples if dataset_of(task).on_disk else MAX_SAMPLES - FIT_PAIRS
+    if samples > first:
         raise InputError(
             f"a universal perturbation is fitted on the last {FIT_PAIRS} of {MAX_SAMPLES} pairs: "
-            f"at most {MAX_SAMPLES - FIT_PAIRS} samples are left to attack, got {samples}"
+            f"at most {first} samples are left to attack, got {samples}"
         )
-    pairs = load_task(task, samples=MAX_SAMPLES, vertices=vertices)
-    last = torch.arange(MAX_SAMPLES - FIT_PAIRS, MAX_SAMPLES)
-    batches = [pairs.batch(ids).to(device) for ids in last.split(1)]
+    try:
+        pairs = load_task(task, samples=first + FIT_PAIRS, vertices=vertices)
+    except InputError as error:
+        raise InputError(
+            f"a universal perturbation is fitted on {FIT_PAIRS} more pairs than the {samples} "
+            f"that are attacked: {error}"
+        ) from error
+    ids = torch.arange(first, first + FIT_PAIRS)
+    batches = [pairs.batch(each).to(device) for each in ids.split(1)]
     generator = generator_for(seed, "fit", device=device)
     with counting(seen) as (shown, calls):
         fitted = attack.fit(shown, batches, generator=generator)

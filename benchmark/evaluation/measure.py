@@ -41,9 +41,13 @@ def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
 
 
 def measure(
-    victim: Victim, batch: Batch, seed: int, metrics: Mapping[str, Metric] = METRICS
+    victim: Victim, batch: Batch, seed: int, metrics: Mapping[str, Metric] | None = None
 ) -> dict[str, Tensor]:
-    """Per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
+    """Per-sample metrics of one batch; of a stochastic victim, means over fresh draws.
+
+    Without ``metrics``, all that are registered and can be used.
+    """
+    metrics = METRICS.working() if metrics is None else metrics
     draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
     outputs = [predict(victim, batch, seed, draw) for draw in range(draws)]
     return {

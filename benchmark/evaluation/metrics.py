@@ -13,7 +13,8 @@ from torch import Tensor
 from posebench import objective
 from posebench.cloud import Clouds
 from posebench.geometry import edge_lengths
-from posebench.interfaces import Batch
+from posebench.interfaces import Batch, Metric
+from posebench.registry import Registry
 from posebench.shapes import Float, Int
 
 
@@ -25,6 +26,11 @@ def pmd(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
 def pmd_uncentred(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     """PMD without re-centring: also counts where the body was put."""
     return objective.mse(output, batch.target)
+
+
+def pmd_aligned(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
+    """PMD after the best translation instead of the bounding boxes', see ``objective.aligned``."""
+    return objective.aligned(output, batch.target)
 
 
 def msvd(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
@@ -39,12 +45,12 @@ def edge_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     return (ratio - 1).abs().mean(dim=(1, 2))
 
 
-METRICS = {
-    "pmd": pmd,
-    "pmd_uncentred": pmd_uncentred,
-    "msvd": msvd,
-    "edge_error": edge_error,
-}
+METRICS: Registry[Metric] = Registry("metric", "metrics")
+METRICS.register("pmd", pmd)
+METRICS.register("pmd_aligned", pmd_aligned)
+METRICS.register("pmd_uncentred", pmd_uncentred)
+METRICS.register("msvd", msvd)
+METRICS.register("edge_error", edge_error)
 
 
 def edge_loss(

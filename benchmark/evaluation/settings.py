@@ -16,6 +16,7 @@ from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.evaluation.sources import Source, load_surrogate
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
+from posebench.fields import STRICT
 from posebench.interfaces import Attack, Budget, Defense
 from posebench.norms import Norm, Unit
 from posebench.registry import unknown
@@ -46,6 +47,8 @@ class EvaluationSettings:
         size: registry name; decides vertex count and shipped weights.
         seed: of attacks, noise baselines and defences.
     """
+
+    __pydantic_config__ = STRICT
 
     victim: str
     weights: Path | None = None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -43,7 +44,8 @@ def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator
         yield from missing
         return
     cell, metrics = record.cell, record.metrics
-    columns = {name: each.values for name, each in metrics.summaries.items()}
+    summaries = metrics.summaries
+    columns = {name: each.values for name, each in summaries.items()}
     norms: dict[str, Column] = {}
     if metrics.attack is not None:
         norms = {name: np.array(each.per_sample) for name, each in metrics.attack.norms.items()}
@@ -51,18 +53,15 @@ def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator
     if wrong:
         yield from wrong[:1]
         return
-    for name, summary in metrics.summaries.items():
-        yield from _summary_problems(f"metrics.{name}", summary)
+    yield from _differ(claim for found in summaries.items() for claim in _summary_claims(*found))
     yield from _twin_problems(columns, attacked=cell.attack is not None)
     if cell.attack is not None and metrics.attack is not None:
-        yield from _norm_problems(metrics.attack, norms)
+        yield from _differ(_norm_claims(metrics.attack, norms))
         yield from _settings_problems(cell.attack)
         yield from _budget_problems(cell.attack, metrics.attack, norms)
         three = columns["clean_pmd"], columns["pmd"], columns["noise_pmd"]
         if np.isfinite(three).all():
-            yield from _differ("metrics", metrics.attack.rates, success_rates(*three))
-            intervals = success_intervals(*three)
-            yield from _differ("metrics.intervals", metrics.attack.intervals, intervals)
+            yield from _differ(_success_claims(metrics.attack, three))
     yield from _flag_problems(record, distorted)
 
 
@@ -109,16 +108,37 @@ def _length_problems(
             yield Problem(f"metrics.{name}.per_sample", message)
 
 
-def _summary_problems(field: str, summary: Summary) -> Iterator[Problem]:
-    expected = asdict(summarise(summary.values))
-    del expected["per_sample"]
-    yield from _differ(field, asdict(summary), expected)
+Claim: TypeAlias = tuple[str, tuple[float, ...], tuple[float, ...]]
+"""A field, the numbers that a record has there, and those that follow from its others."""
 
 
-def _norm_problems(found: UnderAttack, norms: Mapping[str, Column]) -> Iterator[Problem]:
+def _summary_claims(name: str, stored: Summary) -> Iterator[Claim]:
+    expected = _summarised(stored.per_sample)
+    yield f"metrics.{name}.mean", (stored.mean,), (expected.mean,)
+    yield f"metrics.{name}.ci95", stored.ci95, expected.ci95
+    yield f"metrics.{name}.median", (stored.median,), (expected.median,)
+    yield f"metrics.{name}.p95", (stored.p95,), (expected.p95,)
+    yield f"metrics.{name}.worst", (stored.worst,), (expected.worst,)
+
+
+@lru_cache(maxsize=512)
+def _summarised(per_sample: tuple[float, ...]) -> Summary:
+    """Many records share their columns: without an attack those of a victim, or of a clean cell."""
+    return summarise(np.array(per_sample, dtype=np.float64))
+
+
+def _norm_claims(found: UnderAttack, norms: Mapping[str, Column]) -> Iterator[Claim]:
     for name, values in norms.items():
-        expected = {"mean": float(values.mean()), "max": float(values.max())}
-        yield from _differ(f"metrics.norms.{name}", asdict(found.norms[name]), expected)
+        stored = found.norms[name]
+        yield f"metrics.norms.{name}.mean", (stored.mean,), (float(values.mean()),)
+        yield f"metrics.norms.{name}.max", (stored.max,), (float(values.max()),)
+
+
+def _success_claims(found: UnderAttack, three: tuple[Column, Column, Column]) -> Iterator[Claim]:
+    for name, value in success_rates(*three).items():
+        yield f"metrics.{name}", (found.rates[name],), (value,)
+    for name, ends in success_intervals(*three).items():
+        yield f"metrics.intervals.{name}", found.intervals[name], ends
 
 
 def _flag_problems(record: Record, distorted: bool | None) -> Iterator[Problem]:
@@ -145,22 +165,26 @@ def _twin_problems(columns: Mapping[str, Column], *, attacked: bool) -> Iterator
 
 
 def _unlike(a: Column, b: Column, relative: float) -> list[int]:
+    if np.array_equal(a, b):
+        return []
     return np.flatnonzero(~np.isclose(a, b, rtol=relative, atol=1e-15, equal_nan=True)).tolist()
 
 
-def _differ(
-    field: str, stored: Mapping[str, object], expected: Mapping[str, object]
-) -> Iterator[Problem]:
+def _differ(claims: Iterable[Claim]) -> Iterator[Problem]:
     """Stored numbers, or pairs of them, that are not the expected ones."""
-    for name, value in expected.items():
-        found, wanted = (np.array(each, dtype=np.float64) for each in (stored[name], value))
-        if not np.allclose(found, wanted, rtol=EXACT, atol=1e-15, equal_nan=True):
-            message = f"is {_shown(found)}, the per-sample values give {_shown(wanted)}"
-            yield Problem(f"{field}.{name}", message)
+    claims = list(claims)
+    stored = np.array([number for _, numbers, _ in claims for number in numbers])
+    expected = np.array([number for _, _, numbers in claims for number in numbers])
+    unlike = _unlike(stored, expected, EXACT)
+    owners = [claim for claim in claims for _ in claim[1]]
+    for field, found, wanted in dict.fromkeys(owners[number] for number in unlike):
+        yield Problem(field, f"is {_shown(found)}, the per-sample values give {_shown(wanted)}")
 
 
-def _shown(value: Column) -> str:
-    return "null" if np.isnan(value).any() else json.dumps(value.tolist())
+def _shown(numbers: tuple[float, ...]) -> str:
+    if any(map(math.isnan, numbers)):
+        return "null"
+    return json.dumps(numbers[0] if len(numbers) == 1 else numbers)
 
 
 def _settings_problems(attack: AttackCell) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The published JSON schemas, generated from the types: ``python -m`` this module writes them.
+"""JSON schemas generated from types; ``audit.schemas`` writes the published ones.
 
 A record's is made flat as its JSON form is (``records.form``), and says of an attacked cell what
 an unattacked one must not have. What a schema cannot say is checked by ``posebench validate``.
@@ -6,8 +6,6 @@ an unattacked one must not have. What a schema cannot say is checked by ``posebe
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from posebench.benchmark.records.form import ADDED, LEVELS, RATES, SCHEMA, UNDER_ATTACK
@@ -15,7 +13,6 @@ from posebench.benchmark.records.types import (
     Json,
     Record,
 )
-from posebench.files import write_atomically
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -152,14 +149,3 @@ def _only_with(
         "then": {"properties": {"cell": some, "metrics": {"required": needed}}},
         "else": {"properties": {"cell": none, "metrics": {"properties": refused}}},
     }
-
-
-def schema_text(schema: Json) -> str:
-    """As the files have it."""
-    return json.dumps(schema, indent=1) + "\n"
-
-
-if __name__ == "__main__":
-    write_atomically(
-        Path(__file__).parent / "schemas" / "record.schema.json", schema_text(record_schema())
-    )

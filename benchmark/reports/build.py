@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from posebench.benchmark.checks.findings import checks_table
-from posebench.benchmark.checks.suite import VICTIM_FLAGS, read_checks
+from posebench.benchmark.checks.findings import checks_table, read_checks
+from posebench.benchmark.checks.suite import VICTIM_FLAGS
 from posebench.benchmark.evaluation.cost import VictimCost, read_costs
 from posebench.benchmark.evaluation.parts_record import read_parts
 from posebench.benchmark.records.types import Record

@@ -8,7 +8,6 @@ what an attack moves, and a fifth of the size of decimal text.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,16 +20,17 @@ from numpy.typing import NDArray
 from posebench.attacks import FGM, PGD, attack_name, run_attack
 from posebench.benchmark.data.datasets import dataset_of, load_task
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
+from posebench.benchmark.evaluation.samples import SCHEMA, Sample, sample_problems
 from posebench.benchmark.evaluation.sources import Source, find_networks
+from posebench.benchmark.records.codec import decode
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.json_files import read_json
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Batch, Budget, Victim
 from posebench.rng import generator_for
-
-SCHEMA = "posebench-samples/1"
 
 SAMPLE_ATTACKS: tuple[Attack, ...] = (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
 """The tables' attacks, so that a shown PMD stands in a record too."""
@@ -150,35 +150,7 @@ def read_sample(path: Path) -> dict[str, Any]:
     Raises:
         InputError: naming the file if it is not a sample, or if its clouds are damaged.
     """
-    try:
-        sample: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if sample["schema"] != SCHEMA:
-            raise InputError(f"{path}: schema {sample['schema']!r}, expected {SCHEMA!r}")
-        check_sample(sample)
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: not a sample that 'posebench samples' wrote ({error!r}); make it again"
-        ) from error
-    return sample
-
-
-def check_sample(sample: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError unless every cloud and face list fits the others."""
-    count = sample["vertices"]
-    clouds = [sample[name] for name in ("pose", "identity", "truth")]
-    for views in sample["victims"]:
-        clouds.append(views["clean"]["output"])
-        for attacked in views["attacked"]:
-            clouds += [attacked["pose"], attacked["output"]]
-            float(attacked["pmd"]), str(attacked["attack"]), float(attacked["eps"])
-        float(views["clean"]["pmd"]), str(views["victim"]), str(views["training"])
-    for cloud in clouds:
-        points = unpacked(cloud)
-        if points.shape != (count, 3) or not np.isfinite(points).all():
-            raise ValueError(f"a cloud of shape {points.shape} for {count} vertices")
-    for name in ("pose_faces", "faces"):
-        corners = np.frombuffer(base64.b64decode(sample[name], validate=True), "<u2")
-        if corners.reshape(-1, 3).max() >= count:
-            raise ValueError(f"{name} points beyond vertex {count - 1}")
+    content: dict[str, Any] = read_json(path)
+    for problem in sample_problems(decode(Sample, content, str(path))):
+        raise InputError(f"{path}: {problem}")
+    return content

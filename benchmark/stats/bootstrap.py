@@ -6,6 +6,8 @@ set is then a product of counts and values, so all redraws of all columns cost o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,12 +40,36 @@ def redraws(count: int, draws: int, size: int) -> tuple[NDArray[np.int64], Colum
     return picks, often
 
 
+def quantiles(values: Column, shares: Sequence[float]) -> list[float]:
+    """``np.quantile`` of values (d,) to the bit; NaN if one is.
+
+    numpy sorts several times faster than it partitions, which is what its quantile does, and
+    reading records checks millions of intervals.
+    """
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    found = []
+    for share in shares:
+        place = share * last
+        below = min(math.floor(place), last)
+        low, high = float(ordered[below]), float(ordered[min(below + 1, last)])
+        weight, step = place - below, high - low
+        found.append(low + step * weight if weight < 0.5 else high - step * (1 - weight))
+    return [math.nan] * len(found) if math.isnan(ordered[-1]) else found
+
+
 def mean_interval(values: Column, size: int | None = None) -> tuple[float, float]:
     """95 % interval of the mean of values (n,); ``size`` asks for that of so many pairs' mean."""
     size = size or len(values)
-    means = redraws(len(values), MEAN_DRAWS, size)[1] @ values / size
-    low, high = np.quantile(means, ENDS)
-    return float(low), float(high)
+    return interval_of(redraws(len(values), MEAN_DRAWS, size)[1] @ values / size)
+
+
+def interval_of(redrawn: Column) -> tuple[float, float]:
+    """95 % interval of a statistic from its values on redrawn sets (d,); NaN if there are none."""
+    if not len(redrawn):
+        return math.nan, math.nan
+    low, high = quantiles(redrawn, ENDS)
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -77,22 +103,15 @@ def summarise(values: Column, size: int | None = None) -> Summary:
     if not np.isfinite(values).all():
         nan = float("nan")
         return Summary(nan, (nan, nan), nan, nan, nan, listed)
+    median, p95 = quantiles(values, (0.5, 0.95))
     return Summary(
         mean=float(values.mean()),
         ci95=mean_interval(values, size),
-        median=float(np.median(values)),
-        p95=float(np.quantile(values, 0.95)),
+        median=median,
+        p95=p95,
         worst=float(values.max()),
         per_sample=listed,
     )
-
-
-def interval_of(redrawn: Column) -> tuple[float, float]:
-    """95 % interval of a statistic from its values on redrawn sets (d,); NaN if there are none."""
-    if not len(redrawn):
-        return float("nan"), float("nan")
-    low, high = np.quantile(redrawn, ENDS)
-    return float(low), float(high)
 
 
 def ratio_interval(before: Column, after: Column) -> tuple[float, float, float]:

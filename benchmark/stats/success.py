@@ -60,15 +60,18 @@ def success_intervals(
     size = size or len(clean)
     picks, often = redraws(len(clean), RATE_DRAWS, size)
     good, broken = clean <= TAU, attacked > TAU
-    base = often @ good
-    redrawn = {
-        "clean_fail": often @ ~good / size,
-        "asr@tau": (often @ (good & broken))[base > 0] / base[base > 0],
-        "robust_rate": often @ (good & ~broken) / size,
-    }
+    events = {"clean_fail": ~good, "good": good, "asr@tau": good & broken}
+    events["robust_rate"] = good & ~broken
     for kappa in KAPPAS:
-        worse = attacked >= kappa * np.maximum(clean, RELATIVE_FLOOR)
-        redrawn[f"asr_rel@{kappa:g}"] = often @ worse / size
+        events[f"asr_rel@{kappa:g}"] = attacked >= kappa * np.maximum(clean, RELATIVE_FLOOR)
+    counts = dict(
+        zip(events, np.array([*events.values()], dtype=np.float64) @ often.T, strict=True)
+    )
+    base = counts.pop("good")
+    redrawn = {name: count / size for name, count in counts.items()}
+    redrawn["asr@tau"] = counts["asr@tau"][base > 0] / base[base > 0]
     ratio = attacked / np.maximum(noise, NOISE_FLOOR)
-    redrawn["gain_over_noise"] = np.median(ratio[picks], axis=1)
+    # As np.median, which partitions: see quantiles.
+    middle = np.sort(ratio[picks], axis=1)[:, [(size - 1) // 2, size // 2]].mean(axis=1)
+    redrawn["gain_over_noise"] = middle if np.isfinite(ratio).all() else np.full(1, math.nan)
     return {name: interval_of(values) for name, values in redrawn.items()}

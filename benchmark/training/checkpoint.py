@@ -58,6 +58,7 @@ def save_checkpoint(folder: Path, state: State) -> None:
         for index, slots in optimiser.state_dict()["state"].items():
             for slot, value in slots.items():
                 tensors[f"optimiser.{number}.{index}.{slot}"] = torch.as_tensor(value)
+    tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
     tensors |= {"generator": state.generator.get_state(), "sums": state.sums}
     header = Header(
         recipe=asdict(state.recipe),
@@ -155,9 +156,9 @@ def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
 
 
 def _restore(tensors: dict[str, Tensor], state: State) -> None:
-    state.network.load_state_dict(
-        {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-    )
+    for prefix, part in (("weights.", state.network), ("average.", state.average)):
+        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        part.load_state_dict(found)
     for number, optimiser in enumerate(state.optimisers):
         slots: dict[int, dict[str, Any]] = {}
         for name, value in tensors.items():

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 
 from posebench.benchmark.evaluation.memory import start_peak
+from posebench.benchmark.training.averaging import WeightAverage
 from posebench.benchmark.training.checkpoint import load_checkpoint
 from posebench.benchmark.training.distributed import rank_and_world, wait_for_all
 from posebench.benchmark.training.optimisers import make_optimisers
@@ -52,7 +53,7 @@ class Trained:
     """What a training run ends with.
 
     Attributes:
-        network: in eval mode.
+        network: in eval mode, with the average of its weights.
         recipe: with the lengths that a time budget has chosen.
         step: steps done; fewer than the recipe's if a deadline came first.
         curve: (step, mean training loss since the last entry), about 100 entries.
@@ -108,6 +109,7 @@ def train(
         session.run(asked)
     wait_for_all()
     state.network.compiled = None
+    state.average.copy_to_network()
     curve = tuple(state.curve)
     return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
 
@@ -128,6 +130,7 @@ def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: Execution) -> 
     return State(
         recipe,
         network,
+        WeightAverage(network),
         make_optimisers(network, recipe),
         part_generator(recipe, "training", how.device),
         first=first,

@@ -91,6 +91,7 @@ class Session:
         state.sums += training_step(
             state.network, state.optimisers, state.recipe, state.step, drawn, state.generator
         )
+        state.average.update()
         state.step += 1
 
     def count(self, now: float, aside: float) -> None:

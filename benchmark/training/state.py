@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
+from posebench.benchmark.training.averaging import WeightAverage
 from posebench.benchmark.training.optimisers import make_optimisers
 from posebench.benchmark.training.pairs import part_generator
 from posebench.benchmark.training.recipe import Recipe
@@ -35,7 +36,8 @@ class State:
 
     Attributes:
         recipe: with the lengths that a time budget has chosen so far.
-        network, optimisers, generator: as they are after ``step`` steps.
+        network, average, optimisers, generator: as they are after ``step`` steps; a run ends with
+            the average of its weights.
         first: the step that the run began with.
         step: optimiser steps done, the clean part of a ``start`` counted in.
         curve: (step, mean training loss since the last entry).
@@ -47,6 +49,7 @@ class State:
 
     recipe: Recipe
     network: PoseTransferNetwork
+    average: WeightAverage
     optimisers: list[torch.optim.Optimizer]
     generator: Generator
     first: int
@@ -75,8 +78,11 @@ class State:
         return 0, self.recipe.clean_steps
 
     def begin_adversarial_part(self, device: str) -> None:
-        """A part of its own: neither momentum nor random numbers of the clean part go on, so that a
-        run that starts from clean weights is the second part of a whole run."""
+        """A part of its own: it starts from the clean part's averaged weights, and neither momentum
+        nor random numbers go on, so that a run that starts from clean weights is the second part
+        of a whole run."""
+        self.average.copy_to_network()
+        self.average.restart()
         for old, new in zip(
             self.optimisers, make_optimisers(self.network, self.recipe), strict=True
         ):
