@@ -23,7 +23,7 @@ from posebench.benchmark.training.loop import Deferred, Trained, train, undistur
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.recipe_file import SHIPPED, TrainingRun
-from posebench.benchmark.training.state import Execution
+from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
 from posebench.files import check_writable, write_atomically
@@ -141,7 +141,7 @@ def train_one(
                 recipe,
                 folder,
                 start=network,
-                how=Execution(device, options.compiled, options.recompute),
+                how=HowToTrain(device, options.compiled, options.recompute),
                 report=reporting(log, recipe, folder.name, bar),
                 deadline=training_end,
                 deferred=options.deferred,
