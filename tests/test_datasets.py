@@ -34,7 +34,7 @@ from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.records.form import record_to_json
 from posebench.benchmark.records.store import record_problems, write_record
 from posebench.benchmark.records.types import Weights
-from posebench.benchmark.reports.pictures import sample_panels
+from posebench.benchmark.reports.sample_picture import sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
