@@ -28,7 +28,6 @@ from posebench.benchmark.checks.subject import Subject, TrainingAttack, joined
 from posebench.benchmark.checks.suite import CHECKS, checks_find_faults, run_checks
 from posebench.benchmark.cli.app import app
 from posebench.benchmark.records.types import Weights
-from posebench.benchmark.reports.build import with_check_flags
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -298,6 +297,8 @@ def test_findings_are_written_read_and_shown(tmp_path: Path) -> None:
 
 def test_flags_of_checks_stand_beside_records_of_their_weights() -> None:
     """Those that speak of attacks only beside attacked numbers."""
+    from posebench.benchmark.reports.build import with_check_flags
+
     flags = {("0" * 64, None): ["seen-in-training", "batch-dependent"]}
     mine, other = made(weights_sha256="0" * 64), made(weights_sha256="1" * 64)
     clean = made(weights_sha256="0" * 64, attack=None)
