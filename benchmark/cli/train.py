@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from posebench.benchmark.training.run import TrainOptions
 
+Options = dict[str, Any]
+"""Options by the names of the recipe's fields."""
+
 EXAMPLES = """
 Examples:
 
@@ -125,7 +128,7 @@ def train(
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
-    attack: dict[str, Any] = {
+    attack: Options = {
         "eps": eps,
         "iterations": iterations,
         "clean_share": clean_share,
@@ -133,7 +136,7 @@ def train(
         "schedule": eps_schedule,
         "random_start": random_start,
     }
-    changes: dict[str, Any] = {
+    changes: Options = {
         "batch": batch,
         "points": points,
         "pose_points": pose_points,
@@ -167,7 +170,7 @@ def train(
 
 def train_file(
     recipe: str,
-    common: dict[str, Any],
+    common: Options,
     out: Path | None,
     options: TrainOptions,
     bar: Progress,
@@ -181,8 +184,8 @@ def train_file(
 
 def train_victim(
     victim: str,
-    changes: dict[str, Any],
-    adversarial: dict[str, Any] | None,
+    changes: Options,
+    adversarial: Options | None,
     start: str | None,
     out: Path | None,
     options: TrainOptions,
@@ -205,12 +208,12 @@ def train_victim(
     train_one(made, folder, from_file, options, bar)
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
+def given(options: Options) -> Options:
     """Those that are not None."""
     return {key: value for key, value in options.items() if value is not None}
 
 
-def refuse_given(options: dict[str, Any], what: str) -> None:
+def refuse_given(options: Options, what: str) -> None:
     """Raise InputError if one of these options was given: it would be ignored."""
     from posebench.errors import InputError
 
