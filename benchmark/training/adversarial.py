@@ -98,7 +98,8 @@ def attack_rows(
 ) -> tuple[int, Float[Tensor, "b m 3"], Tensor]:
     """How many first rows stay clean, the poses with all others attacked, the share SOR removed.
 
-    ``rows`` are pose sources, identities and targets. ``ids`` (B,) number the rows over the whole run; an attack's random draws follow from them.
+    ``rows`` are pose sources, identities and targets. ``ids`` (B,) number them over the whole run;
+    an attack's random draws follow from them.
     Points that SOR removes are replaced by evenly repeated kept ones, so that shapes stay fixed.
     """
     pose, identity, target = rows
