@@ -191,8 +191,8 @@ def kept_share(defense: Defense, pose: Clouds, seed: int) -> Tensor:
 def aggregate(values: dict[str, NDArray[np.float64]], *, attacked: bool) -> dict[str, Any]:
     """Per-sample values to what a record stores."""
     if not attacked:
-        for name in METRICS.working():
-            values[name] = values[f"clean_{name}"]
+        clean = {name.removeprefix("clean_"): column for name, column in values.items()}
+        values |= {name: clean[name] for name in METRICS.working() if name in clean}
     metrics: dict[str, Any] = {}
     for name, column in values.items():
         group, _, leaf = name.rpartition(".")
