@@ -38,7 +38,7 @@ from posebench.defenses import SOR
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget
 from posebench.rng import generator_for
-from posebench.victims import PoseTransferNetwork, load_victim, read_weights
+from posebench.victims import PoseTransferNetwork, load_network, read_weights
 from tests.tiny_training import same_weights, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
@@ -156,14 +156,14 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
         metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
         return metrics["clean_pmd"]["mean"], metrics["pmd"]["mean"]
 
-    before = measured(load_victim("npt-mp")[0])
+    before = measured(load_network("npt-mp")[0])
     found = {}
     for attack in ("fgm", "noise"):
         recipe = Recipe(
             "npt-mp", steps=120, points=128, pose_points=256, warmup=10, start="shipped",
             adversarial=Adversarial(attack, after=0.5),
         )  # fmt: skip
-        start, _ = load_victim("npt-mp")
+        start, _ = load_network("npt-mp")
         found[attack] = measured(train(recipe, tmp_path / attack, start=start).network)
         assert found[attack][0] < 2 * before[0]
     assert found["fgm"][1] < 0.65 * before[1]
@@ -205,10 +205,10 @@ def test_weights_are_there_before_they_are_evaluated(
         with pytest.raises(KeyboardInterrupt):
             train_one(recipe, tmp_path, None, options, Silent(disable=True))
     assert not (tmp_path / "card.md").exists()
-    cut = load_victim("npt", weights=tmp_path / "weights.safetensors")[0]
+    cut = load_network("npt", weights=tmp_path / "weights.safetensors")[0]
     monkeypatch.setattr(card, "CARD_SAMPLES", 2)
     path = train_one(recipe, tmp_path, None, options, Silent(disable=True))
-    assert same_weights(load_victim("npt", weights=path)[0], cut)
+    assert same_weights(load_network("npt", weights=path)[0], cut)
     header = read_weights(path)
     assert header is not None
     assert set(header["card"]["splits"]) == set(TASKS)

@@ -34,7 +34,7 @@ from posebench.errors import InputError
 from posebench.interfaces import Budget, Victim, VictimSpec
 from posebench.module_victim import from_module
 from posebench.victims.broken import Quantised
-from tests.made_records import WHERE
+from tests.made_records import WHERE, made
 
 # Foolbox imports scipy's old names.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `gaussian_filter`:DeprecationWarning")
@@ -293,6 +293,19 @@ def test_findings_are_written_read_and_shown(tmp_path: Path) -> None:
         (tmp_path / "one.json").write_text(json.dumps(content | {key: value}))
         with pytest.raises(InputError, match=rf"one\.json: {key}"):
             read_checks(tmp_path)
+
+
+def test_flags_of_checks_stand_beside_records_of_their_weights() -> None:
+    """Those that speak of attacks only beside attacked numbers."""
+    from posebench.benchmark.reports.build import with_check_flags
+
+    flags = {("0" * 64, None): ["seen-in-training", "batch-dependent"]}
+    mine, other = made(weights_sha256="0" * 64), made(weights_sha256="1" * 64)
+    clean = made(weights_sha256="0" * 64, attack=None)
+    found = [set(each.flags) for each in with_check_flags([mine, other, clean], flags)]
+    assert found[0] == {*mine.flags, "seen-in-training", "batch-dependent"}
+    assert found[1] == {*other.flags}
+    assert found[2] == {*clean.flags, "batch-dependent"}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.curves import curve_area, draw_curves
 from posebench.errors import InputError
 from posebench.interfaces import Budget
-from posebench.victims import load_victim
+from posebench.victims import load_network
 from tests.made_records import made
 
 
@@ -43,7 +43,7 @@ def test_area_is_the_mean_height_over_the_range() -> None:
 def test_sweeps_rise_sample_by_sample_and_start_at_the_clean_bits(
     victim: str, tmp_path: Path
 ) -> None:
-    network, _ = load_victim(victim)
+    network, _ = load_network(victim)
     settings: dict[str, Any] = {"samples": 6, "vertices": 800}
     # One step of I-FGM overshoots at large budgets, so without the warm start this curve falls.
     budgets = [Budget(eps) for eps in (0.0, 0.05, 0.4, 3.0)]
@@ -65,7 +65,7 @@ def test_sweeps_rise_sample_by_sample_and_start_at_the_clean_bits(
 
 
 def test_cost_of_a_warm_start_is_counted() -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     attacks = tuple(FGM(Budget(eps)) for eps in (0.01, 0.02))
     records = evaluate_all(Evaluation(network, attacks, samples=1))
     assert [record.cost.forwards for record in records] == [1, 3]
@@ -76,6 +76,6 @@ def test_cost_of_a_warm_start_is_counted() -> None:
 )
 def test_budgets_that_do_not_grow_are_refused(second: Budget) -> None:
     """A smaller budget must not inherit a pose from outside its ball."""
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     with pytest.raises(InputError, match="budgets must grow"):
         evaluate_all(Evaluation(network, (FGM(Budget(0.02)), FGM(second)), samples=1))

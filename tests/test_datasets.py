@@ -29,11 +29,12 @@ from posebench.benchmark.data.layouts import SMG_3D, SMPL_NPT, MeshFolder, find_
 from posebench.benchmark.data.licensed import split_pairs
 from posebench.benchmark.data.names import TASK_LINES
 from posebench.benchmark.data.task import Dataset, PairTask, TaskName
-from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.evaluation.harness import evaluate
-from posebench.benchmark.records.schema import schema_problems
-from posebench.benchmark.records.store import write_record
-from posebench.benchmark.reports.pictures import sample_panels
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.form import record_to_json
+from posebench.benchmark.records.store import record_problems, write_record
+from posebench.benchmark.records.types import Weights
+from posebench.benchmark.reports.sample_picture import sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -173,12 +174,13 @@ def test_records_without_a_mean_mesh_are_valid(data: Path, tmp_path: Path) -> No
     write_meshes(data, protocol_keys("unseen"))
     network = initial_network(Recipe("npt", size="tiny"))
     options = {"task": "smpl-npt/unseen", "samples": SAMPLES, "vertices": VERTICES}
-    source = VictimSource("tiny", "given", None, network.settings(), "0" * 64)
-    record = evaluate(network, source=source, **options)
-    assert set(record["metrics"]["trivial"]) == {"copy-pose", "copy-identity"}
+    weights = Weights("tiny", "given", None, network.settings(), "0" * 64)
+    (record,) = evaluate_all(Evaluation(network, weights=weights, **options))
+    assert set(record.metrics.trivial) == {"copy-pose", "copy-identity"}
     assert file_problems(write_record(tmp_path, record)) == []
-    record["metrics"]["trivial"] = {}
-    assert [problem.field for problem in schema_problems(record)] == ["metrics.trivial"]
+    form = record_to_json(record)
+    form["metrics"]["trivial"] = {}
+    assert [problem.field for problem in record_problems(form)[1]] == ["metrics.trivial"]
 
 
 def test_pictures_of_meshes_and_scans_on_disk(data: Path) -> None:

@@ -13,14 +13,15 @@ from torch import Tensor
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.data.body import Body, load_body
 from posebench.benchmark.data.datasets import load_task
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.training import streams
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.loop import begin, initial_network, train
 from posebench.benchmark.training.optimisers import set_rates
 from posebench.benchmark.training.pairs import training_pairs
 from posebench.benchmark.training.recipe import Recipe
-from posebench.benchmark.training.state import Execution
+from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.step import training_step
 from posebench.defenses import DEFENSES
 from posebench.interfaces import Budget
@@ -144,7 +145,7 @@ def test_every_victim_trains_on_the_device_alone(
     """With reports, looks and checkpoints; single steps of all kinds stand below."""
     reports: list[object] = []
     recipe = tiny(victim, steps=2, **KINDS[kind])
-    trained = train(recipe, tmp_path, how=Execution(NAME), report=reports.append)
+    trained = train(recipe, tmp_path, how=HowToTrain(NAME), report=reports.append)
     assert len(reports) == 2
     assert all(p.device.type == NAME for p in trained.network.parameters())
     assert all(bool(p.isfinite().all()) for p in trained.network.parameters())
@@ -155,7 +156,7 @@ def test_the_device_trains_what_the_cpu_trains(
 ) -> None:
     """In float32 and clean, so that all arithmetic is the same; both draw on the CPU here."""
     recipe = tiny("npt", bf16=False)
-    curves = [train(recipe, tmp_path / d, how=Execution(d)).curve for d in ("cpu", NAME)]
+    curves = [train(recipe, tmp_path / d, how=HowToTrain(d)).curve for d in ("cpu", NAME)]
     assert curves[0] == curves[1]
 
 
@@ -175,20 +176,20 @@ def test_a_run_goes_on_on_another_kind_of_device(
     for name in ("a", "b"):
         with pytest.raises(Stop):
             train(
-                recipe, tmp_path / name, how=Execution(first), report=stop, checkpoint_seconds=0.0
+                recipe, tmp_path / name, how=HowToTrain(first), report=stop, checkpoint_seconds=0.0
             )
-        trained = train(recipe, tmp_path / name, how=Execution(second))
+        trained = train(recipe, tmp_path / name, how=HowToTrain(second))
         assert [step for step, _ in trained.curve] == [1, 2, 3, 4]
         networks.append(trained.network)
     assert same_weights(*networks), "the fresh stream follows from seed and step"
-    whole = train(recipe, tmp_path / "whole", how=Execution(first))
+    whole = train(recipe, tmp_path / "whole", how=HowToTrain(first))
     assert whole.curve[:2] == trained.curve[:2]
     assert whole.curve[2:] != trained.curve[2:]
 
 
 def counted_step(recipe: Recipe, device: Simulation) -> None:
     """The second step of a run, counted alone."""
-    state = begin(recipe, None, Execution(NAME))
+    state = begin(recipe, None, HowToTrain(NAME))
     body = load_body(800, device=NAME)
     meshes = torch.stack([body.rest[:2], 1.1 * body.rest[:2]], dim=1)
     pairs = training_pairs(recipe, meshes, body.faces, state.generator)
@@ -249,5 +250,6 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
     guard = None if defense is None else DEFENSES[defense]()
-    record = evaluate(network, attack=made, defense=guard, samples=1, vertices=800, device=NAME)
-    assert len(record["metrics"]["pmd"]["per_sample"]) == 1
+    given = Evaluation(network, (made,), guard, samples=1, vertices=800)
+    (record,) = evaluate_all(given, Execution(device=NAME))
+    assert len(record.metrics.pmd.per_sample) == 1

@@ -30,7 +30,7 @@ from posebench.benchmark.data.tessellation import (
     rest_points,
 )
 from posebench.benchmark.training import open_pairs as stream
-from posebench.benchmark.training.card import PAIRS
+from posebench.benchmark.training.card_text import PAIRS
 from posebench.benchmark.training.loop import train
 from posebench.benchmark.training.open_pairs import open_pairs
 from posebench.benchmark.training.recipe import Recipe, recipe_changes, recipe_for

@@ -39,7 +39,7 @@ from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
 from posebench.objective import pmd
 from posebench.rng import generator_for
-from posebench.victims import load_victim
+from posebench.victims import load_network
 from posebench.victims.wrappers import EqualPoints
 from tests.toys import Cheat, Counting, Toy, random_batch, random_points
 
@@ -111,7 +111,7 @@ def test_added_points_stay_in_the_box_and_old_ones_where_they_were(attack: str) 
 @pytest.mark.parametrize("norm", ["drop", "add"])
 def test_saliency_beats_chance(norm: str) -> None:
     """On a trained network, against the worst of 10 random choices."""
-    victim, _ = load_victim("npt-mp")
+    victim, _ = load_network("npt-mp")
     batch = load_task("anny/seen", samples=2, vertices=800).batch(torch.arange(2))
     budget = Budget(0.1, "drop" if norm == "drop" else "add")
 
@@ -179,7 +179,7 @@ def test_bad_input_is_one_clear_error(make: object, words: str) -> None:
 
 
 def test_the_harness_wraps_victims_that_need_equal_counts() -> None:
-    network, _ = load_victim("npt")
+    network, _ = load_network("npt")
     record = evaluate(network, attack=Drop(Budget(0.05, "drop"), iterations=1), samples=1)
     assert record.cell.wrappers == (EqualPoints.__name__,)
     assert record.metrics.attack.radius == 85
@@ -188,7 +188,7 @@ def test_the_harness_wraps_victims_that_need_equal_counts() -> None:
 
 @pytest.mark.parametrize("norm", ["drop", "add"])
 def test_sweeps_over_shares_of_points_cannot_fall(norm: str) -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     kind: Norm = "drop" if norm == "drop" else "add"
     attacks = tuple(make_attack(norm, Budget(eps, kind), 2) for eps in (0.0, 0.02, 0.05))
     records = evaluate_all(Evaluation(network, attacks, samples=2, vertices=800))
@@ -235,7 +235,7 @@ def test_universal_finds_the_one_direction_that_hurts_all() -> None:
 
 
 def test_universal_through_the_harness_beats_noise_and_refuses_too_many_samples() -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     made = Universal(Budget(0.05), iterations=2)
     record = evaluate(network, attack=made, samples=2, vertices=800)
     assert record.metrics.pmd.mean > record.metrics.clean_pmd.mean
@@ -245,7 +245,7 @@ def test_universal_through_the_harness_beats_noise_and_refuses_too_many_samples(
 
 
 def test_transfer_needs_a_surrogate_and_the_command_line_gives_one(tmp_path: Path) -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     with pytest.raises(InputError, match="needs access 'transfer'"):
         evaluate(network, attack=Transfer(Budget(0.05)), samples=1)
     words = "run --victim npt-mp --attack transfer --iterations 1 --samples 1 --eps 0.02 --json"

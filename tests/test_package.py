@@ -14,8 +14,9 @@ import pytest
 
 from posebench import registry
 from posebench.attacks import ATTACKS
-from posebench.benchmark.data.anny import TASKS, parse_task
-from posebench.benchmark.data.distortion import KINDS
+from posebench.benchmark.data.anny import TASKS
+from posebench.benchmark.data.datasets import parse_task
+from posebench.benchmark.data.distortion import kinds
 from posebench.benchmark.data.names import ANNY, DISTORTIONS
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -171,9 +172,9 @@ def test_listed_lines_are_true() -> None:
         spec = VICTIMS[name].spec
         counts = {"equal": "equal", "free": "any"}[spec.point_counts]
         assert line == f"{spec.title} ({spec.paper}): {counts} point counts"
-    kinds = [name.removeprefix("anny/").partition("@")[0] for name in DISTORTIONS]
+    listed = [name.removeprefix("anny/").partition("@")[0] for name in DISTORTIONS]
     assert list(ANNY) == list(TASKS)
-    assert kinds == list(KINDS)
+    assert listed == list(kinds())
     for name in DISTORTIONS:
         parse_task(name)
 

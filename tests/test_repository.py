@@ -71,7 +71,8 @@ def test_readme_python_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = text.split("```python", 1)[1].split("```", 1)[0]
     output = command(sys.executable, "-c", code, cwd=tmp_path)
-    assert float(output.split()[-1]) > 0
+    (line,) = [line for line in output.splitlines() if line.startswith("attacked PMD x1e-4")]
+    assert float(line.split()[3]) > 0
 
 
 def test_no_large_or_foreign_files() -> None:

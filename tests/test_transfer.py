@@ -31,7 +31,7 @@ from posebench.defenses import SOR, GaussianSmoothing, RandomDrop
 from posebench.errors import InputError
 from posebench.interfaces import Budget, Defense
 from posebench.objective import mse
-from posebench.victims import PoseTransferNetwork, load_victim, write_weights
+from posebench.victims import PoseTransferNetwork, load_network, write_weights
 from tests.bad_meshes import FACES, POINTS, call, obj_text
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -253,7 +253,7 @@ def test_the_clean_output_itself_has_no_gradient_but_the_target_near_it_has() ->
 
 
 def test_shipped_network_is_moved_far_beyond_noise() -> None:
-    network, _ = load_victim("posemae")
+    network, _ = load_network("posemae")
     found = attacked(network, PGD(Budget(0.02), iterations=5), pose_source(mesh(POSE)), identity())
     assert found.change.attack > 20 * found.change.noise
 

@@ -227,7 +227,7 @@ def test_every_kind_of_file_is_asked_for_each_of_its_fields(name: str, tmp_path:
         for bad in (None, 3, "text", []):
             path.write_text(json.dumps({**content, key: bad}), encoding="utf-8")
             fields = {problem.field.split(".")[0].split("[")[0] for problem in file_problems(path)}
-            natural = key in ("sample", "seed") and bad == 3
+            natural = key in ("sample", "seed", "vertices") and bad == 3
             free = natural or (key in ("task", "pose_faces", "faces") and bad == "text")
             free = free or (key == "fingerprint" and bad is None)
             assert (key in fields) or free, (key, bad)
@@ -281,7 +281,8 @@ def test_what_is_evaluated_is_valid() -> None:
     budgets = Budget(0.0), Budget(0.05, "linf"), Budget(2.0, unit="total"), Budget(0.1, "drop")
     for attack in (None, *map(FGM, budgets[:3]), Drop(budgets[3], iterations=1)):
         record = evaluate(network, attack=attack, samples=2, vertices=800)
-        assert parse_record(json.loads(record_text(record)), "record") == record
+        text = record_text(record)  # NaN, which equals nothing, is null there
+        assert record_text(parse_record(json.loads(text), "record")) == text
     assert parse_record(json.loads(record_text(made())), "made") == made()
 
 

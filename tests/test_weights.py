@@ -11,7 +11,7 @@ from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.interfaces import Budget
-from posebench.victims import SIZES, VICTIMS, load_victim, read_weights
+from posebench.victims import SIZES, VICTIMS, load_network, read_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -31,7 +31,7 @@ def test_pmd_is_what_the_card_says(path: Path) -> None:
     assert card["data"] == body_fingerprint()
     assert {"recipe", "curve", "environment", "licence", "samples_seen"} <= set(card)
     assert name in VICTIMS
-    network, _ = load_victim(name, weights=path)
+    network, _ = load_network(name, weights=path)
     record = evaluate(network, samples=PAIRS, vertices=SIZES[card["recipe"]["size"]].vertices)
     expected = card["splits"]["anny/seen"]["clean_pmd"]["per_sample"][:PAIRS]
     np.testing.assert_allclose(record.metrics.pmd.per_sample, expected, rtol=1e-3)

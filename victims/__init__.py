@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from posebench.victims.npt import NPT, NPTMaxPool
     from posebench.victims.posemae import PoseMAE
     from posebench.victims.released import import_released
-    from posebench.victims.weights import load_victim, read_weights, write_weights
+    from posebench.victims.weights import (
+        load_network,
+        load_victim,
+        read_weights,
+        write_weights,
+    )
     from posebench.victims.wrappers import Defended, EqualPoints
 else:
     from posebench.lazy import lazily
@@ -30,6 +35,7 @@ else:
             "PoseMAE": "posebench.victims.posemae",
             "PoseTransferNetwork": "posebench.victims.network",
             "import_released": "posebench.victims.released",
+            "load_network": "posebench.victims.weights",
             "load_victim": "posebench.victims.weights",
             "read_weights": "posebench.victims.weights",
             "write_weights": "posebench.victims.weights",
@@ -49,6 +55,7 @@ __all__ = [
     "PoseTransferNetwork",
     "Size",
     "import_released",
+    "load_network",
     "load_victim",
     "read_weights",
     "write_weights",

@@ -153,12 +153,13 @@ def single_values(record: Record, now: Record, *, iterative: bool) -> list[Compa
     for name, (recorded, value) in values.items():
         if recorded is None and value is None:
             continue
-        pair = (
-            np.array([math.nan if each is None else each], dtype=np.float64)
-            for each in (recorded, value)
-        )
-        each = one(name, *pair)
+        each = one(name, *(column_of(one_value) for one_value in (recorded, value)))
         if name == "kept" and iterative:
             each = replace(each, holds=abs(each.now - each.recorded) <= KEPT)
         found.append(each)
     return found
+
+
+def column_of(value: float | int | None) -> Column:
+    """One value, (1,); NaN for one that is not there."""
+    return np.array([math.nan if value is None else value], dtype=np.float64)

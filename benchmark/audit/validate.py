@@ -34,7 +34,7 @@ from posebench.benchmark.records.store import record_path, record_problems
 from posebench.benchmark.records.types import Cell, Json, Record, Weights
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
-from posebench.victims import VICTIMS, load_victim, read_weights
+from posebench.victims import VICTIMS, load_network, read_weights
 from posebench.victims.weights import shipped_path
 
 T = TypeVar("T")
@@ -218,5 +218,5 @@ def _shipped() -> dict[str, tuple[str, Weights]]:
     for path in sorted(shipped_path("npt", "compact").parent.glob("*.safetensors")):
         name = str((read_weights(path) or {}).get("victim"))
         if name in VICTIMS:
-            found[path.name] = name, with_source(*load_victim(name, weights=path)).weights
+            found[path.name] = name, with_source(*load_network(name, weights=path)).weights
     return found

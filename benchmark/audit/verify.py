@@ -20,7 +20,7 @@ from posebench.benchmark.evaluation.sources import with_source
 from posebench.benchmark.records.types import Cell, Record
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Defense
-from posebench.victims import SIZES, load_victim
+from posebench.victims import SIZES, load_network
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 
@@ -70,7 +70,7 @@ def rerun_of(
         raise InputError(
             f"weights with sha256 {cell.weights.sha256} are not shipped: pass --weights FILE"
         )
-    source = with_source(*load_victim(cell.victim, weights=path))
+    source = with_source(*load_network(cell.victim, weights=path))
     if source.weights.sha256 != cell.weights.sha256:
         raise InputError(
             f"{path}: has sha256 {source.weights.sha256}, the record {cell.weights.sha256}"
@@ -137,7 +137,7 @@ def surrogate_of(cell: Cell, device: str) -> Surrogate | None:
     size = cell.weights.size
     if size not in SIZES:
         raise InputError(f"the surrogate {name!r} of size {size!r} is not known")
-    network, found = load_victim(name, size=size, weights=path)
+    network, found = load_network(name, size=size, weights=path)
     return Surrogate(network.to(device), weights_fingerprint(found))
 
 

@@ -71,7 +71,7 @@ def load_network(
     from posebench.benchmark.evaluation.sources import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
-    from posebench.victims import SIZES, load_victim
+    from posebench.victims import SIZES, load_network
     from posebench.victims.weights import shipped_path
 
     if weights is not None and (adversarial is not None or size is not None):
@@ -82,7 +82,7 @@ def load_network(
     if weights is None and adversarial is None:
         scans = shipped_path(victim, size, adversarial=True, surface=True)
         weights = scans if scans.is_file() else None
-    network, path = load_victim(
+    network, path = load_network(
         victim, size=size, weights=weights, adversarial=adversarial is not False
     )
     source = with_source(network, path).weights

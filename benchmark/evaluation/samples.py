@@ -134,7 +134,9 @@ def unpacked(cloud: PackedCloud) -> NDArray[np.float64]:
 
 
 def sample_problems(sample: Sample) -> Iterator[Problem]:
-    """Clouds of another number of points than the sample's, and faces that name none of them."""
+    """No victims, clouds of another number of points than the sample's, faces beyond them."""
+    if not sample.victims:
+        yield Problem("victims", "holds none")
     for field, cloud in clouds_of(sample).items():
         try:
             shape = unpacked(cloud).shape

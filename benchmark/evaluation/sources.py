@@ -8,7 +8,7 @@ from typing import Any
 
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.records.types import Json, Weights
-from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_victim, read_weights
+from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_network, read_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 TRAININGS = ("clean", "adversarial", "noise")
@@ -33,10 +33,10 @@ def find_networks(victim: str, weights: Path | None, size: str) -> list[Source]:
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
     if weights is not None:
-        return [with_source(*load_victim(victim, weights=weights))]
-    found = [with_source(*load_victim(victim, size=size))]
+        return [with_source(*load_network(victim, weights=weights))]
+    found = [with_source(*load_network(victim, size=size))]
     if shipped_path(victim, size, adversarial=True).is_file():
-        found.append(with_source(*load_victim(victim, size=size, adversarial=True)))
+        found.append(with_source(*load_network(victim, size=size, adversarial=True)))
     return found
 
 
@@ -67,7 +67,7 @@ def with_source(network: PoseTransferNetwork, path: Path) -> Source:
 
 def load_surrogate(victim: str, size: str) -> Surrogate:
     """The shipped, cleanly trained network of that name, to make transfer attacks on."""
-    network, path = load_victim(victim, size=size)
+    network, path = load_network(victim, size=size)
     return Surrogate(network, weights_fingerprint(path))
 
 

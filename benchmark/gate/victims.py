@@ -12,7 +12,7 @@ from torch import nn
 from posebench.benchmark.gate.config import GateCell
 from posebench.errors import InputError
 from posebench.interfaces import Victim
-from posebench.victims import load_victim
+from posebench.victims import load_network
 
 
 def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
@@ -29,7 +29,7 @@ def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
             network.eval().to(device)
         return victim
     weights = None if asked.weights is None else folder / asked.weights
-    found, _ = load_victim(
+    found, _ = load_network(
         asked.victim, size=asked.size, weights=weights, adversarial=cell.training == "adversarial"
     )
     return found.to(device).eval()

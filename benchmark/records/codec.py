@@ -64,7 +64,7 @@ def _validator(kind: Any) -> Any:
 
 
 def _open(schema: Any) -> Any:
-    """A strict core schema that takes tables for dataclasses and lists for tuples."""
+    """A strict core schema that takes tables for dataclasses, lists for tuples, finite numbers."""
     if isinstance(schema, list):
         return [_open(part) for part in schema]
     if not isinstance(schema, dict):
@@ -74,6 +74,8 @@ def _open(schema: Any) -> Any:
     opened = {key: _open(part) if key in inner else part for key, part in schema.items()}
     if opened.get("type") in ("dataclass", "tuple"):
         opened["strict"] = False
+    if opened.get("type") == "float":
+        opened["allow_inf_nan"] = False
     return opened
 
 

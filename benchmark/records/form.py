@@ -50,6 +50,9 @@ RATES = (
 WHOLE = ("trivial", "kept", "clean_kept")
 """Keys of the JSON metrics that are neither a metric nor of the attack alone."""
 
+COUNTED = ("forwards", "backwards")
+"""Keys that every JSON cost has."""
+
 WARM = " warm from eps "
 
 
@@ -70,7 +73,20 @@ def record_from_json(content: object) -> tuple[Record | None, list[Problem]]:
         if isinstance(rest.get("metrics"), dict):
             rest["metrics"] = _nested_metrics(rest["metrics"], attacked=attacked)
     record, found = decoded(Record, rest, json_place)
-    return record, problems + found
+    named = {each.field for each in found}
+    absent = [each for each in _absent(content) if each.field not in named]
+    return (None if absent else record), [*problems, *absent, *found]
+
+
+def _absent(content: Json) -> list[Problem]:
+    """Keys that a type has a value for, and a file must not leave to it."""
+    cell, cost = content.get("cell"), content.get("cost")
+    lifted = [key for keys in LEVELS.values() for key in keys.values() if key not in ADDED]
+    found = []
+    for name, part, keys in (("cell", cell, lifted), ("cost", cost, COUNTED)):
+        if isinstance(part, dict):
+            found += [f"{name}.{key}" for key in keys if key not in part]
+    return [Problem(field, "is missing") for field in found]
 
 
 def record_to_json(record: Record) -> Json:

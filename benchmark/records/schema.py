@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from posebench.benchmark.records.form import ADDED, LEVELS, RATES, SCHEMA, UNDER_ATTACK
+from posebench.benchmark.records.form import ADDED, COUNTED, LEVELS, RATES, SCHEMA, UNDER_ATTACK
 from posebench.benchmark.records.types import (
     Json,
     Record,
@@ -45,6 +45,7 @@ def record_schema() -> Json:
         "cell": cell,
         "metrics": metrics,
     }
+    definitions["Cost"]["required"] = [*COUNTED]
     made["required"] = ["schema", *made["required"], "source"]
     return {
         "$schema": DRAFT,

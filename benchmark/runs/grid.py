@@ -28,7 +28,7 @@ from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, ep
 from posebench.errors import InputError
 from posebench.norms import AccessKind
 from posebench.registry import unknown
-from posebench.victims import VICTIMS, load_victim, read_weights
+from posebench.victims import VICTIMS, load_network, read_weights
 from posebench.victims.weights import shipped_path
 
 SHIPPED = "shipped"
@@ -240,7 +240,7 @@ def _shipped(grid: Grid) -> list[tuple[str, Path]]:
             if adversarial and not grid.trainings and not path.is_file():
                 continue
             if not path.is_file():
-                load_victim(victim, size=grid.size, adversarial=adversarial)  # says what to do
+                load_network(victim, size=grid.size, adversarial=adversarial)  # says what to do
             found.append((victim, path))
     return found
 

@@ -33,7 +33,7 @@ from posebench.benchmark.training.pairs import part_generator
 from posebench.benchmark.training.progress import Progress, Reporter
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.session import Session
-from posebench.benchmark.training.state import Execution, State
+from posebench.benchmark.training.state import HowToTrain, State
 from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
 from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
@@ -72,7 +72,7 @@ def train(
     folder: Path,
     *,
     start: PoseTransferNetwork | None = None,
-    how: Execution | None = None,
+    how: HowToTrain | None = None,
     report: Callable[[Progress], None] | None = None,
     checkpoint_seconds: float = 60.0,
     deadline: float = math.inf,
@@ -90,7 +90,7 @@ def train(
             loss stops being finite (the last good checkpoint stays).
         session.Interrupted: after saving, if somebody wanted to stop.
     """
-    how = how or Execution()
+    how = how or HowToTrain()
     rank, world = rank_and_world()
     if recipe.batch % world:
         raise InputError(f"batch {recipe.batch} cannot be dealt to {world} processes evenly")
@@ -114,7 +114,7 @@ def train(
     return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
 
 
-def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: Execution) -> State:
+def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: HowToTrain) -> State:
     """The state before the first step.
 
     Raises:

@@ -23,11 +23,11 @@ from posebench.benchmark.training.loop import Deferred, Trained, train, undistur
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.recipe_file import SHIPPED, TrainingRun
-from posebench.benchmark.training.state import Execution
+from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
 from posebench.files import check_writable, write_atomically
-from posebench.victims import SIZES, PoseTransferNetwork, load_victim, read_weights, write_weights
+from posebench.victims import SIZES, PoseTransferNetwork, load_network, read_weights, write_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def train_one(
                 recipe,
                 folder,
                 start=network,
-                how=Execution(device, options.compiled, options.recompute),
+                how=HowToTrain(device, options.compiled, options.recompute),
                 report=reporting(log, recipe, folder.name, bar),
                 deadline=training_end,
                 deferred=options.deferred,
@@ -170,7 +170,7 @@ def started(recipe: Recipe, start: Path | None) -> tuple[PoseTransferNetwork | N
     """
     if start is None:
         return None, recipe
-    network, _ = load_victim(recipe.victim, weights=start)
+    network, _ = load_network(recipe.victim, weights=start)
     if network.width != SIZES[recipe.size].width:
         raise InputError(f"weights {start}: of width {network.width}, not of {recipe.size}")
     return network, replace(recipe, start=weights_fingerprint(start))

@@ -16,7 +16,7 @@ from posebench.victims import PoseTransferNetwork
 
 
 @dataclass(frozen=True)
-class Execution:
+class HowToTrain:
     """How to run a recipe, as opposed to what it says.
 
     Attributes:
