@@ -6,8 +6,8 @@ What a real one would punish is an error or a count here:
   the wrong device; numbers (tensors without dimensions) may meet, as on CUDA;
 * whatever would make the CPU wait for the device is counted as a synchronisation, with the line
   of posebench that asked for it: ``item``, ``bool``, ``tolist``, ``nonzero``, boolean indices,
-  copies to the CPU;
-* copies to the device are counted as uploads, every other operation that computes as a kernel.
+  copies to the CPU, and copies to the device but those made with ``non_blocking``;
+* the latter are counted as uploads, every other operation that computes as a kernel.
 
 PyTorch keeps one device type spare for backends of others (PrivateUse1). It can be renamed once in
 a process, which leaves all others as they are; everything else is undone when ``simulated`` ends.
@@ -92,7 +92,7 @@ class OnDevice(torch.Tensor):
             return args[0].cpu().tolist()
         if func is torch.Tensor.new_tensor:
             dtype = kwargs.get("dtype") or args[0].dtype
-            return torch.tensor(args[1], dtype=dtype, device=NAME)
+            return tensor(args[1], dtype=dtype, device=NAME)
         with torch._C.DisableTorchFunctionSubclass():
             if LowPrecision.on and getattr(func, "__name__", "") in LOW_PRECISION:
                 args, kwargs = tree.tree_map(LowPrecision.cast, (args, kwargs))
@@ -113,6 +113,7 @@ class LowPrecision:
     """``torch.autocast`` for the simulated device; others go to the real one."""
 
     real = torch.autocast
+    asked = staticmethod(torch.is_autocast_enabled)
     on = False
 
     def __new__(cls, device_type: str, *args: Any, **kwargs: Any) -> Any:
@@ -124,9 +125,15 @@ class LowPrecision:
 
     def __enter__(self) -> None:
         self.before, LowPrecision.on = LowPrecision.on, self.wanted
+        torch.set_autocast_dtype(NAME, torch.bfloat16)
 
     def __exit__(self, *_: object) -> None:
         LowPrecision.on = self.before
+
+    @classmethod
+    def enabled(cls, *device_type: str) -> bool:
+        """``torch.is_autocast_enabled``."""
+        return cls.on if device_type == (NAME,) else cls.asked(*device_type)
 
     @staticmethod
     def cast(value: Any) -> Any:
@@ -208,7 +215,8 @@ class Simulation(TorchDispatchMode):
         if name in ("_to_copy", "copy_"):
             source = args[0] if name == "_to_copy" else args[1]
             to = on_device if name == "_to_copy" else isinstance(args[0], OnDevice)
-            self._count_copy(name, isinstance(source, OnDevice), to)
+            later = kwargs.get("non_blocking") or (name == "copy_" and True in args[2:])
+            self._count_copy(name, isinstance(source, OnDevice), to, bool(later))
             on_device = to
         elif ours and name in INDEXING:
             self._judge_index(name, args)
@@ -259,15 +267,15 @@ class Simulation(TorchDispatchMode):
             raise DeviceError(f"{name}: values of the CPU into the device at {line()}")
         for index in indices:
             if not isinstance(index, OnDevice):
-                self._note("upload", name)
+                self._note("wait", name)
             if index.dtype in (torch.bool, torch.uint8):
                 self._note("wait", f"{name} by a mask")
 
-    def _count_copy(self, name: str, on_device: bool, to_device: bool) -> None:
+    def _count_copy(self, name: str, on_device: bool, to_device: bool, later: bool) -> None:
         if on_device and not to_device:
             self._note("wait", name)
         elif to_device and not on_device:
-            self._note("upload", name)
+            self._note("upload" if later else "wait", name)
 
     def _note(self, kind: str, name: str) -> None:
         self.waits += kind == "wait"
@@ -291,6 +299,16 @@ def line() -> str:
     return "outside of posebench"
 
 
+real_tensor = torch.tensor
+
+
+def tensor(data: Any, *, device: torch.device | str | None = None, **kwargs: Any) -> Tensor:
+    """``torch.tensor``, whose copy to a device would pass by every mode."""
+    if device is None or torch.device(device).type != NAME:
+        return real_tensor(data, device=device, **kwargs)
+    return real_tensor(data, **kwargs).to(NAME)
+
+
 @cache
 def register() -> None:
     """Give the spare device type its name and the little that autograd asks of it, once."""
@@ -306,7 +324,9 @@ def simulated() -> Iterator[Simulation]:
     register()
     with (
         patch.object(torch, "Generator", Generator),
+        patch.object(torch, "tensor", tensor),
         patch.object(torch, "autocast", LowPrecision),
+        patch.object(torch, "is_autocast_enabled", LowPrecision.enabled),
         Simulation() as simulation,
     ):
         yield simulation

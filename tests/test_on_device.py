@@ -99,13 +99,18 @@ def test_meetings_of_two_devices_raise_and_numbers_may_meet(device: Simulation) 
         lambda x: x[x > 0],
         lambda x: torch.equal(x, x),
         lambda x: torch.zeros(3).copy_(x),
+        lambda x: x.copy_(torch.zeros(3)),
+        lambda x: torch.zeros(3).to(NAME),
+        lambda x: torch.tensor([1.0, 2.0], device=NAME),
+        lambda x: x[torch.tensor([0, 1])],
     ],
 )
 def test_whatever_waits_is_counted(wait: object, device: Simulation) -> None:
     values = torch.ones(3, device=NAME)
     device.reset()
     (values + 1).sum()
-    assert (device.waits, device.uploads, device.kernels) == (0, 0, 2)
+    torch.zeros(3).to(NAME, non_blocking=True)
+    assert (device.waits, device.uploads, device.kernels) == (0, 1, 3)
     wait(values)  # type: ignore[operator]
     assert device.waits >= 1
 
@@ -202,7 +207,9 @@ def test_a_training_step_never_waits_and_launches_no_more_than_it_did(
     victim: str, kind: str, device: Simulation
 ) -> None:
     counted_step(tiny(victim, batch=8, **KINDS[kind]), device)
-    assert (device.waits, device.uploads) == (0, 0), device.where
+    assert device.waits == 0, device.where
+    draws = kind in ("noise", "pgd")  # each sample's own, made on the CPU
+    assert device.uploads == draws, device.where
     assert device.kernels <= KERNELS[victim] * ATTACKED.get(kind, 1.0) + DRAWS
 
 
