@@ -5,38 +5,102 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from posebench.attacks.apgd import APGD
-from posebench.attacks.cw import CW
-from posebench.attacks.enforce import run_attack
-from posebench.attacks.ensemble import PTEnsemble
-from posebench.attacks.fgm import FGM
-from posebench.attacks.gradient import EOT, pose_gradient, project, steepest
-from posebench.attacks.iterative import IFGM, MIFGM, PGD
-from posebench.attacks.noise import Noise
-from posebench.attacks.point_counts import Add, Drop
-from posebench.attacks.query import Query
-from posebench.attacks.transfer import Transfer
-from posebench.attacks.universal import Universal
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Budget
 from posebench.registry import Registry
 
+if TYPE_CHECKING:
+    from posebench.attacks.apgd import APGD
+    from posebench.attacks.cw import CW
+    from posebench.attacks.enforce import run_attack
+    from posebench.attacks.ensemble import PTEnsemble
+    from posebench.attacks.fgm import FGM
+    from posebench.attacks.gradient import EOT, pose_gradient, project, steepest
+    from posebench.attacks.iterative import IFGM, MIFGM, PGD
+    from posebench.attacks.noise import Noise
+    from posebench.attacks.point_counts import Add, Drop
+    from posebench.attacks.query import Query
+    from posebench.attacks.restarts import Restarts
+    from posebench.attacks.transfer import Transfer
+    from posebench.attacks.universal import Universal
+    from posebench.interfaces import Attack, Budget
+else:
+    from posebench.lazy import lazily
+
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "APGD": "posebench.attacks.apgd",
+            "CW": "posebench.attacks.cw",
+            "EOT": "posebench.attacks.gradient",
+            "FGM": "posebench.attacks.fgm",
+            "IFGM": "posebench.attacks.iterative",
+            "MIFGM": "posebench.attacks.iterative",
+            "PGD": "posebench.attacks.iterative",
+            "Add": "posebench.attacks.point_counts",
+            "Drop": "posebench.attacks.point_counts",
+            "Noise": "posebench.attacks.noise",
+            "PTEnsemble": "posebench.attacks.ensemble",
+            "Query": "posebench.attacks.query",
+            "Restarts": "posebench.attacks.restarts",
+            "Transfer": "posebench.attacks.transfer",
+            "Universal": "posebench.attacks.universal",
+            "pose_gradient": "posebench.attacks.gradient",
+            "project": "posebench.attacks.gradient",
+            "run_attack": "posebench.attacks.enforce",
+            "steepest": "posebench.attacks.gradient",
+        },
+    )
+
 ATTACKS: Registry[Callable[..., Attack]] = Registry("attack", "attacks")
-ATTACKS.register("fgm", FGM)
-ATTACKS.register("noise", Noise)
-ATTACKS.register("ifgm", IFGM)
-ATTACKS.register("mifgm", MIFGM)
-ATTACKS.register("pgd", PGD)
-ATTACKS.register("apgd", APGD)
-ATTACKS.register("cw", CW)
-ATTACKS.register("query", Query)
-ATTACKS.register("universal", Universal)
-ATTACKS.register("drop", Drop)
-ATTACKS.register("add", Add)
-ATTACKS.register("transfer", Transfer)
-ATTACKS.register("pt-ensemble", PTEnsemble)
+ATTACKS.register(
+    "fgm",
+    "posebench.attacks.fgm:FGM",
+    "fast gradient method, one step to the edge of the budget (Goodfellow et al. 2015)",
+)
+ATTACKS.register(
+    "noise",
+    "posebench.attacks.noise:Noise",
+    "random noise of the budget's size; never looks at the victim",
+)
+ATTACKS.register(
+    "ifgm",
+    "posebench.attacks.iterative:IFGM",
+    "FGM in steps that add up to the radius, no random start",
+)
+ATTACKS.register("mifgm", "posebench.attacks.iterative:MIFGM", "I-FGM with momentum")
+ATTACKS.register(
+    "pgd", "posebench.attacks.iterative:PGD", "projected gradient ascent from a random start"
+)
+ATTACKS.register(
+    "apgd", "posebench.attacks.apgd:APGD", "Auto-PGD: step sizes by itself (Croce and Hein 2020)"
+)
+ATTACKS.register(
+    "cw", "posebench.attacks.cw:CW", "minimum-norm attack of Carlini and Wagner (2017), L2 alone"
+)
+ATTACKS.register("query", "posebench.attacks.query:Query", "black box: asks for outputs alone")
+ATTACKS.register(
+    "universal",
+    "posebench.attacks.universal:Universal",
+    "one perturbation for all pairs, fitted beforehand",
+)
+ATTACKS.register(
+    "drop",
+    "posebench.attacks.point_counts:Drop",
+    "removes the most salient points; eps is a share of points",
+)
+ATTACKS.register(
+    "add",
+    "posebench.attacks.point_counts:Add",
+    "adds points where they hurt most; eps is a share of points",
+)
+ATTACKS.register("transfer", "posebench.attacks.transfer:Transfer", "APGD made on another victim")
+ATTACKS.register(
+    "pt-ensemble",
+    "posebench.attacks.ensemble:PTEnsemble",
+    "the worst case over random search, APGD with two losses, and C&W",
+)
 
 
 A = TypeVar("A")
@@ -55,7 +119,7 @@ def attack(name: str) -> Callable[[type[A]], type[A]]:
 
     def decorate(made: type[A]) -> type[A]:
         made = made if is_dataclass(made) else dataclass(frozen=True)(made)
-        ATTACKS.register(name, cast(Callable[..., Attack], made))
+        ATTACKS.register(name, cast("Callable[..., Attack]", made))
         return made
 
     return decorate
@@ -78,10 +142,13 @@ def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Att
 
 def attack_name(attack: Attack) -> str:
     """The registry's name of an attack; its ``label`` or class for one that is not registered."""
-    for name, make in ATTACKS.items():
-        if make is type(attack):
-            return name
-    return str(getattr(attack, "label", type(attack).__name__.lower()))
+    registered = ATTACKS.name_of(type(attack))
+    return registered or str(getattr(attack, "label", type(attack).__name__.lower()))
+
+
+def attack_version(attack: Attack) -> int:
+    """The attack's ``version``, 1 where it names none; see ``posebench.interfaces.Attack``."""
+    return int(getattr(attack, "version", 1))
 
 
 __all__ = [
@@ -98,10 +165,12 @@ __all__ = [
     "Noise",
     "PTEnsemble",
     "Query",
+    "Restarts",
     "Transfer",
     "Universal",
     "attack",
     "attack_name",
+    "attack_version",
     "make_attack",
     "pose_gradient",
     "project",

@@ -7,13 +7,12 @@ evaluated by the library, as with any attack.
 
 Samples are attacked one by one. Some attacks call the model with a part of the batch (torchattacks'
 DeepFool, ART's AutoPGD), which would meet another sample's identity and target; each sample also
-has its own radius and its own random numbers. Costs are counted where the victim is called.
+has its own radius and its own random numbers.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 import random
 import re
 from abc import ABC, abstractmethod
@@ -49,7 +48,7 @@ class ForeignAttack(ABC):
         tau: PMD in square metres above which the attack has succeeded; some stop there.
 
     Minimum-norm attacks take no eps: what they find is projected by ``run_attack``; called
-    directly, they return it as found. ``loss`` is NaN, since the libraries do not tell.
+    directly, they return it as found.
     """
 
     budget: Budget
@@ -79,7 +78,7 @@ class ForeignAttack(ABC):
         clean = batch.pose.detach()
         radii = self.budget.radius(clean.mask).tolist()
         own = sample_generators(generator, batch.sample_ids)
-        moved, forwards, backwards = clean.points.clone(), 0, 0
+        moved = clean.points.clone()
         for row, (radius, seeds) in enumerate(zip(radii, own, strict=True)):
             if not radius:  # the libraries would divide by it
                 continue
@@ -99,11 +98,7 @@ class ForeignAttack(ABC):
             with torch.enable_grad(), global_randomness(seed, start.device):
                 found = self._attack(model, start, eps, seed)
             moved[row, real] += model.metres(found.detach() - start).to(points.dtype)
-            # The dearest sample's: some attacks stop early.
-            forwards = max(forwards, model.forwards)
-            backwards = max(backwards, model.backwards)
-        nan = moved.new_full((len(batch),), math.nan)
-        return AttackResult(clean.replace(moved), nan, forwards, backwards)
+        return AttackResult(clean.replace(moved))
 
     @abstractmethod
     def _attack(self, model: PoseClassifier, start: Tensor, eps: float, seed: int) -> Tensor:

@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from posebench.attacks.gradient import (
     check_counts,
+    check_objective,
     pose_gradient,
     pose_values,
     project,
-    random_direction,
     steepest,
 )
-from posebench.attacks.iterative import better
+from posebench.attacks.restarts import Restarts, better
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
-from posebench.rng import generator_for
+from posebench.shapes import Float
 
 CLIMBING = 0.75
 """Share of climbing steps between two checkpoints below which the step is halved."""
@@ -59,30 +59,17 @@ class APGD:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations", "restarts")
+        check_objective(self)
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        best = batch.pose.detach()
-        best_values = best.points.new_full((len(batch),), -math.inf)
-        seed = 0 if generator is None else generator.initial_seed()
-        for restart in range(self.restarts):
-            start = batch.pose.detach()
-            if restart:
-                draws = random_direction(
-                    start, batch.sample_ids, generator_for(seed, "restart", restart)
-                )
-                step = steepest(draws, self.budget, start.mask)
-                start = project(start.replace(start.points + step), start, self.budget)
-            run = self.climb(victim, batch, start, generator)
-            best, best_values = better(best, best_values, run.pose, run.loss)
-        runs = self.restarts
-        return AttackResult(best, best_values, runs * run.forwards, runs * run.backwards)
+        return Restarts(self, self.restarts)(victim, batch, generator=generator)
 
     def climb(
         self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
-    ) -> AttackResult:
-        """One run from a point of the ball around the batch's poses: its best point."""
+    ) -> tuple[Clouds, Float[Tensor, "b"]]:
+        """One run: the best point visited and the objective there."""
         clean = batch.pose.detach()
         asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
         pose = last = best = start
@@ -120,8 +107,7 @@ class APGD:
             gradient = torch.where(back, best_gradient, gradient)
             values = torch.where(stalled, best_values, values)
         values = pose_values(victim, batch, pose, **asked)
-        best, best_values = better(best, best_values, pose, values)
-        return AttackResult(best, best_values, self.iterations + 1, self.iterations)
+        return better(best, best_values, pose, values)
 
 
 def checkpoints(iterations: int) -> frozenset[int]:

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from posebench.attacks.gradient import EOT, frozen
+from posebench.attacks.gradient import draws_of, frozen
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Victim
 from posebench.objective import pmd
@@ -26,10 +26,6 @@ class PoseClassifier(nn.Module):
     """One pair of a victim as a classifier of scaled poses; made by :func:`as_classifier`.
 
     The rows of what it is given are poses for the same pair, any number of them.
-
-    Attributes:
-        forwards: rows that the victim was called with.
-        backwards: rows whose gradient to the pose was taken.
     """
 
     def __init__(
@@ -50,7 +46,6 @@ class PoseClassifier(nn.Module):
         # The libraries ask the parameters where the model is.
         points = sample.pose.points
         self.device_mark = nn.Parameter(points.new_zeros(()), requires_grad=False)
-        self.forwards = self.backwards = 0
 
     def scaled(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "1 3 n 1"]:
         """Metres to the box."""
@@ -64,19 +59,15 @@ class PoseClassifier(nn.Module):
         """Logits of "holds" and "broken"."""
         (victim,), clean = self._victim, self._sample.pose
         points = self._low + (self._high - self._low) * x[..., 0].mT.to(clean.points.dtype)
-        self.forwards += len(x)
-        if points.requires_grad:
-            points.register_hook(self._count)
         rows = self._sample.select(torch.zeros(len(x), dtype=torch.int64, device=x.device))
         real = rows.pose.points.new_zeros(rows.pose.points.shape)
         real[rows.pose.mask] = points.flatten(0, 1)
         pose = rows.pose.replace(real)
-        draws = victim.draws if isinstance(victim, EOT) else 1
         with frozen(victim):
             values = torch.stack(
                 [
                     pmd(victim(pose, rows.identity, generator=self._generator), rows.target)
-                    for _ in range(draws)
+                    for _ in range(draws_of(victim))
                 ]
             ).mean(dim=0)
         if points.requires_grad and not values.requires_grad:
@@ -86,9 +77,6 @@ class PoseClassifier(nn.Module):
             )
         z = (values - self._tau) / self._tau
         return torch.stack([-z / 2, z / 2], dim=1)
-
-    def _count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
 
 
 def as_classifier(

@@ -26,7 +26,14 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import check_counts, frozen, project, random_direction, steepest
+from posebench.attacks.gradient import (
+    check_counts,
+    draws_of,
+    frozen,
+    project,
+    random_direction,
+    steepest,
+)
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
@@ -75,16 +82,16 @@ class CW:
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        found, values, _ = self.smallest(victim, batch, generator=generator)
-        cost, unseen = self.searches * self.iterations, torch.full_like(values, math.nan)
-        return AttackResult(project(found, batch.pose, self.budget), unseen, cost, cost)
+        found, _, _ = self.smallest(victim, batch, generator=generator)
+        return AttackResult(project(found, batch.pose, self.budget))
 
     def smallest(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> tuple[Clouds, Float[Tensor, "b"], Float[Tensor, "b"]]:
         """The smallest successful poses found, their PMD, and their RMS displacement in metres.
 
-        Where no search succeeded: the last pose tried, its PMD, and infinity.
+        Where no search succeeded: the last pose tried, its PMD, and infinity. Of a victim behind
+        ``EOT``, PMD is the mean over its draws, in the term f as in what counts as success.
         """
         clean = batch.pose.detach()
         seed = 0 if generator is None else generator.initial_seed()
@@ -103,8 +110,7 @@ class CW:
             for _ in range(self.iterations):
                 with frozen(victim), torch.enable_grad():
                     pose = clean.replace(clean.points + delta * clean.mask[..., None])
-                    output = victim(pose, batch.identity, generator=generator)
-                    values = pmd(output, batch.target)
+                    values = self._pmd(victim, batch, pose, generator)
                     squared = delta.square().sum(dim=(1, 2)) / entries
                     loss = squared / REFERENCE**2 + weight * self._term(values)
                     (delta.grad,) = torch.autograd.grad(loss.sum(), delta)
@@ -122,6 +128,15 @@ class CW:
             between = torch.where(low > 0, (low * high).sqrt(), high / 10)
             weight = torch.where(torch.isinf(high), weight * 10, between)
         return best, best_values, best_rms
+
+    def _pmd(
+        self, victim: Victim, batch: Batch, pose: Clouds, generator: Generator | None
+    ) -> Float[Tensor, "b"]:
+        draws = [
+            pmd(victim(pose, batch.identity, generator=generator), batch.target)
+            for _ in range(draws_of(victim))
+        ]
+        return torch.stack(draws).mean(dim=0)
 
     def _term(self, values: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
         if self.term == "pt":

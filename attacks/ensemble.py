@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Generator
 
 from posebench.attacks.apgd import APGD
 from posebench.attacks.cw import CW
 from posebench.attacks.gradient import pose_values, project
-from posebench.attacks.iterative import better
 from posebench.attacks.query import Query
+from posebench.attacks.restarts import better
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
 from posebench.objective import pmd
 
@@ -31,6 +32,7 @@ class PTEnsemble:
     the log loss, and C&W."""
 
     budget: Budget
+    version: ClassVar[int] = 1
 
     @property
     def members(self) -> tuple[Attack, ...]:
@@ -45,14 +47,13 @@ class PTEnsemble:
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        found = [attack(victim, batch, generator=generator) for attack in self.members]
-        searched = project(found[0].pose.detach(), batch.pose, self.budget)
-        found.append(APGD(self.budget).climb(victim, batch, searched, generator))
+        found = [attack(victim, batch, generator=generator).pose for attack in self.members]
+        searched = project(found[0].detach(), batch.pose, self.budget)
+        found.append(APGD(self.budget).climb(victim, batch, searched, generator)[0])
         best = batch.pose.detach()
         values = best.points.new_full((len(batch),), -math.inf)
-        for result in found:
-            pose = project(result.pose.detach(), batch.pose, self.budget)
+        for each in found:
+            pose = project(each.detach(), batch.pose, self.budget)
             worth = pose_values(victim, batch, pose, objective=pmd, generator=generator)
             best, values = better(best, values, pose, worth)
-        forwards = sum(result.forwards + 1 for result in found)
-        return AttackResult(best, values, forwards, sum(result.backwards for result in found))
+        return AttackResult(best)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from posebench.attacks.gradient import pose_gradient, steepest
+from posebench.attacks.gradient import check_objective, pose_gradient, steepest
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 
@@ -23,19 +23,23 @@ class FGM:
 
     Attributes:
         budget: how far the pose may move.
-        objective: key of ``posebench.objective.OBJECTIVES``; all three walk the same way here.
+        objective: key of ``posebench.objective.OBJECTIVES``; ``mse``, ``pt`` and
+            ``log_mse`` walk the same way here.
     """
 
     budget: Budget
     objective: str = "mse"
 
+    def __post_init__(self) -> None:
+        check_objective(self)
+
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
         objective = OBJECTIVES[self.objective]
-        values, gradient = pose_gradient(
+        _, gradient = pose_gradient(
             victim, batch, batch.pose, objective=objective, generator=generator
         )
         step = steepest(gradient, self.budget, batch.pose.mask)
         pose = batch.pose.replace(batch.pose.points.detach() + step)
-        return AttackResult(pose, values.new_full(values.shape, float("nan")), 1, 1)
+        return AttackResult(pose)

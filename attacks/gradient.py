@@ -12,8 +12,8 @@ from torch import Generator, Tensor, nn
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget, Victim, VictimSpec
-from posebench.objective import Objective, mse
-from posebench.rng import sample_generators
+from posebench.objective import OBJECTIVES, Objective, mse
+from posebench.rng import moved_to, sample_generators
 from posebench.shapes import Float, Int
 
 
@@ -37,18 +37,24 @@ class EOT:
         return self.victim(pose, identity, generator=generator)
 
 
+def network_of(victim: Victim) -> nn.Module | None:
+    """The network inside a victim's wrappers, which keep it in ``victim``; None where none is."""
+    inner: object = victim
+    while not isinstance(inner, nn.Module) and hasattr(inner, "victim"):
+        inner = inner.victim
+    return inner if isinstance(inner, nn.Module) else None
+
+
 @contextmanager
 def frozen(victim: Victim) -> Iterator[None]:
     """Eval mode and no parameter gradients inside, everything as before afterwards.
 
     Frozen parameters make the attack's backward pass about 1.6 times cheaper, and the training
-    step that may surround it finds its parameters' gradients untouched. Looks through wrappers
-    that keep the network in their attribute ``victim``.
+    step that may surround it finds its parameters' gradients untouched. Looks through wrappers,
+    see :func:`network_of`.
     """
-    network: object = victim
-    while not isinstance(network, nn.Module) and hasattr(network, "victim"):
-        network = network.victim
-    if not isinstance(network, nn.Module):
+    network = network_of(victim)
+    if network is None:
         yield
         return
     modes = [(module, module.training) for module in network.modules()]
@@ -114,13 +120,17 @@ def pose_values(
     generator: Generator | None = None,
 ) -> Float[Tensor, "b"]:
     """Objective per sample, (B,), without its gradient; a mean over draws behind ``EOT``."""
-    draws = victim.draws if isinstance(victim, EOT) else 1
     with torch.no_grad(), frozen(victim):
         found = [
             objective(victim(pose, batch.identity, generator=generator), batch.target)
-            for _ in range(draws)
+            for _ in range(draws_of(victim))
         ]
     return torch.stack(found).mean(dim=0)
+
+
+def draws_of(victim: Victim) -> int:
+    """Calls that one look at the victim takes: those of ``EOT``, else one."""
+    return victim.draws if isinstance(victim, EOT) else 1
 
 
 def check_counts(attack: object, *names: str) -> None:
@@ -128,6 +138,18 @@ def check_counts(attack: object, *names: str) -> None:
     for name in names:
         if getattr(attack, name) < 1:
             raise InputError(f"{name} must be at least 1, got {getattr(attack, name)}")
+
+
+def check_shares(attack: object, *names: str) -> None:
+    """Raise InputError for an attack's setting that is not in 0..1."""
+    for name in names:
+        if not 0 <= getattr(attack, name) <= 1:
+            raise InputError(f"{name} must be in 0..1, got {getattr(attack, name)}")
+
+
+def check_objective(attack: object) -> None:
+    """Raise InputError, with a suggestion, for an ``objective`` that is not registered."""
+    OBJECTIVES[attack.objective]  # type: ignore[attr-defined]
 
 
 def check_distance(budget: Budget) -> None:
@@ -166,18 +188,17 @@ def random_direction(
 ) -> Float[Tensor, "b n 3"]:
     """Standard normal draws on real points, zero on padding, from each sample's own generator.
 
-    One draw per real point, so that the length of the padding does not shift a sample's draws.
+    One draw per real point, so that the length of the padding does not shift a sample's draws. The
+    device is asked for the number of points only where there is padding.
     """
-    draws = torch.zeros_like(pose.points)
-    draws[pose.mask] = torch.cat(
-        [
-            torch.randn(count, 3, generator=g)
-            for count, g in zip(
-                pose.counts.tolist(), sample_generators(generator, sample_ids), strict=True
-            )
-        ]
-    ).to(draws)
-    return draws
+    own, size = sample_generators(generator, sample_ids), pose.points.shape[1]
+    counts = [size] * len(own) if pose.full else pose.counts.tolist()
+    each = [torch.randn(count, 3, generator=g) for count, g in zip(counts, own, strict=True)]
+    draws = moved_to(pose.points, torch.nn.utils.rnn.pad_sequence(each, batch_first=True))
+    if pose.full:
+        return draws
+    number = (pose.mask.cumsum(dim=1) - 1).clamp_min(0)[..., None].expand(-1, -1, 3)
+    return draws.gather(1, number).where(pose.mask[..., None], draws.new_zeros(()))
 
 
 def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:

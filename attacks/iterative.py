@@ -26,17 +26,19 @@ from torch import Generator, Tensor
 
 from posebench.attacks.gradient import (
     check_counts,
+    check_objective,
+    check_shares,
     pose_gradient,
     pose_values,
     project,
-    random_direction,
     steepest,
 )
+from posebench.attacks.restarts import Restarts, better
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
-from posebench.rng import generator_for
+from posebench.shapes import Float
 
 
 @dataclass(frozen=True)
@@ -63,56 +65,37 @@ class PGD:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations", "restarts")
-        for name, most in (("travel", math.inf), ("start", 1.0), ("momentum", math.inf)):
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"{name} must be in 0..{most:g}, got {getattr(self, name)}")
+        check_shares(self, "start")
+        check_objective(self)
+        for name in ("travel", "momentum"):
+            if not 0 <= getattr(self, name) <= math.inf:
+                raise InputError(f"{name} must be a number >= 0, got {getattr(self, name)}")
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
+        runs = Restarts(self, self.restarts, first=self.start, later=self.start)
+        return runs(victim, batch, generator=generator)
+
+    def climb(
+        self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
+    ) -> tuple[Clouds, Float[Tensor, "b"]]:
+        """One run: the best point visited and the objective there."""
         clean = batch.pose.detach()
-        best = clean
-        best_values = clean.points.new_full((len(batch),), -math.inf)
-        seed = 0 if generator is None else generator.initial_seed()
         asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
-        for restart in range(self.restarts):
-            pose = self._start(batch, generator_for(seed, "restart", restart))
-            velocity = torch.zeros_like(clean.points)
-            for _ in range(self.iterations):
-                values, gradient = pose_gradient(victim, batch, pose, **asked)
-                best, best_values = better(best, best_values, pose, values)
-                size = gradient.abs().mean(dim=(1, 2), keepdim=True)
-                tiny = torch.finfo(gradient.dtype).tiny
-                velocity = self.momentum * velocity + gradient / size.clamp_min(tiny)
-                step = steepest(velocity, self.budget, clean.mask) * self.travel / self.iterations
-                pose = project(pose.replace(pose.points + step), clean, self.budget)
-            values = pose_values(victim, batch, pose, **asked)
+        pose = best = start
+        best_values = clean.points.new_full((len(batch),), -math.inf)
+        velocity = torch.zeros_like(clean.points)
+        for _ in range(self.iterations):
+            values, gradient = pose_gradient(victim, batch, pose, **asked)
             best, best_values = better(best, best_values, pose, values)
-        runs = self.restarts
-        return AttackResult(best, best_values, runs * (self.iterations + 1), runs * self.iterations)
-
-    def _start(self, batch: Batch, generator: Generator) -> Clouds:
-        clean = batch.pose.detach()
-        if self.start == 0:
-            return clean
-        draws = random_direction(clean, batch.sample_ids, generator)
-        step = steepest(draws, self.budget, clean.mask) * self.start
-        return project(clean.replace(clean.points + step), clean, self.budget)
-
-
-def better(
-    best: Clouds, best_values: Tensor, pose: Clouds, values: Tensor
-) -> tuple[Clouds, Tensor]:
-    """Per sample the cloud with the higher value; where that is NaN, the new one, to be seen."""
-    improved = ~(values <= best_values)
-    chosen = torch.where(improved, values, best_values)
-    if pose.mask is best.mask:
-        points = torch.where(improved[:, None, None], pose.points, best.points)
-        return best.replace(points), chosen
-    size = max(pose.points.shape[1], best.points.shape[1])
-    old, new = best.widened(size), pose.widened(size)
-    points = torch.where(improved[:, None, None], new.points, old.points)
-    return Clouds(points, torch.where(improved[:, None], new.mask, old.mask)), chosen
+            size = gradient.abs().mean(dim=(1, 2), keepdim=True)
+            tiny = torch.finfo(gradient.dtype).tiny
+            velocity = self.momentum * velocity + gradient / size.clamp_min(tiny)
+            step = steepest(velocity, self.budget, clean.mask) * self.travel / self.iterations
+            pose = project(pose.replace(pose.points + step), clean, self.budget)
+        values = pose_values(victim, batch, pose, **asked)
+        return better(best, best_values, pose, values)
 
 
 @dataclass(frozen=True)

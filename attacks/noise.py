@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from posebench.attacks.gradient import project, random_direction, steepest
+from posebench.attacks.gradient import random_direction
 from posebench.attacks.point_counts import added, random_points, without_highest
+from posebench.attacks.restarts import random_start
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 
 
@@ -25,14 +26,11 @@ class Noise:
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
         pose = batch.pose
-        nan = pose.points.new_full((len(batch),), float("nan"))
         if self.budget.norm == "add":
             new = random_points(pose, self.budget, batch.sample_ids, generator)
-            return AttackResult(added(pose, new, self.budget), nan, 0, 0)
-        draws = random_direction(pose, batch.sample_ids, generator)
+            return AttackResult(added(pose, new, self.budget))
         if self.budget.norm == "drop":
+            draws = random_direction(pose, batch.sample_ids, generator)
             count = self.budget.radius(pose.mask)
-            return AttackResult(without_highest(pose, draws[..., 0], count), nan, 0, 0)
-        step = steepest(draws, self.budget, pose.mask)
-        noisy = pose.replace(pose.points + step)
-        return AttackResult(project(noisy, pose, self.budget), nan, 0, 0)
+            return AttackResult(without_highest(pose, draws[..., 0], count))
+        return AttackResult(random_start(pose, self.budget, batch.sample_ids, generator))

@@ -23,11 +23,17 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import check_counts, pose_gradient, pose_values
-from posebench.attacks.iterative import better
+from posebench.attacks.gradient import (
+    check_counts,
+    check_objective,
+    pose_gradient,
+    pose_values,
+)
+from posebench.attacks.restarts import better
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import AttackResult, Batch, Budget, Norm, Victim
+from posebench.interfaces import AttackResult, Batch, Budget, Victim
+from posebench.norms import Norm
 from posebench.objective import OBJECTIVES
 from posebench.rng import sample_generators
 from posebench.shapes import Float, Int
@@ -52,6 +58,7 @@ class Drop:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations")
+        check_objective(self)
         check_norm(self.budget, "drop")
 
     def __call__(
@@ -71,8 +78,8 @@ class Drop:
             due = (allowed * round_ / self.iterations).round()
             pose, gone = without_highest(pose, saliency, due - gone), due
         values = pose_values(victim, batch, pose, **asked)
-        best, best_values = better(best, best_values, pose, values)
-        return AttackResult(best, best_values, self.iterations + 1, self.iterations)
+        best, _ = better(best, best_values, pose, values)
+        return AttackResult(best)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ class Add:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations")
+        check_objective(self)
         check_norm(self.budget, "add")
 
     def __call__(
@@ -114,8 +122,8 @@ class Add:
             new = (new + longest * (1 - number / self.iterations) * unit).clamp(low, high)
         pose = added(clean, new, self.budget)
         values = pose_values(victim, batch, pose, **asked)
-        best, best_values = better(best, best_values, pose, values)
-        return AttackResult(best, best_values, self.iterations + 1, self.iterations)
+        best, _ = better(best, best_values, pose, values)
+        return AttackResult(best)
 
 
 def check_norm(budget: Budget, norm: Norm) -> None:

@@ -23,12 +23,13 @@ from torch import Generator, Tensor
 
 from posebench.attacks.gradient import (
     check_counts,
+    check_objective,
     pose_values,
     project,
     random_direction,
     steepest,
 )
-from posebench.attacks.iterative import better
+from posebench.attacks.restarts import better
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
@@ -64,24 +65,21 @@ class Query:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations")
+        check_objective(self)
         if self.method not in get_args(Method):
             raise unknown("query method", self.method, get_args(Method))
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        asked = 0
-
         def value(pose: Clouds) -> Tensor:
-            nonlocal asked
-            asked += 1
             objective = OBJECTIVES[self.objective]
             return pose_values(victim, batch, pose, objective=objective, generator=generator)
 
         seed = 0 if generator is None else generator.initial_seed()
         climb = self._search if self.method == "search" else self._nes
-        best, values = climb(value, batch, seed)
-        return AttackResult(best, values, asked, 0)
+        best, _ = climb(value, batch, seed)
+        return AttackResult(best)
 
     def _push(self, batch: Batch, share: float, seed: int, query: int) -> Float[Tensor, "b n 3"]:
         """A radius-long push of the vertices nearest to a random one, all in one direction."""

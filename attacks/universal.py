@@ -23,7 +23,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from posebench.attacks.gradient import check_counts, pose_gradient, project, steepest
+from posebench.attacks.gradient import (
+    check_counts,
+    check_objective,
+    pose_gradient,
+    project,
+    steepest,
+)
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
@@ -54,6 +60,7 @@ class Universal:
 
     def __post_init__(self) -> None:
         check_counts(self, "iterations")
+        check_objective(self)
         if self.nodes < 2:
             raise InputError(f"nodes must be at least 2, got {self.nodes}")
 
@@ -92,8 +99,7 @@ class Universal:
         if self.displacement is None:
             raise InputError("a universal perturbation must be fitted first: Universal.fit")
         pose = displaced(batch.pose.detach(), self.displacement, self.budget)
-        nan = pose.points.new_full((len(batch),), math.nan)
-        return AttackResult(pose, nan, 0, 0)
+        return AttackResult(pose)
 
 
 def displaced(clean: Clouds, displacement: Tensor, budget: Budget) -> Clouds:

@@ -1,27 +1,49 @@
-"""Defences: explicit registry, name -> class; and the wrapper that makes victim + defence one."""
+"""Defences: explicit registry, name -> what makes a defence without arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from posebench.defenses.random import GaussianSmoothing, KNNMean, RandomDrop
-from posebench.defenses.sor import SOR
-from posebench.interfaces import Defense
 from posebench.registry import Registry
 
+if TYPE_CHECKING:
+    from posebench.defenses.random import GaussianSmoothing, KNNMean, RandomDrop
+    from posebench.defenses.sor import SOR
+    from posebench.interfaces import Defense
+else:
+    from posebench.lazy import lazily
+
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "SOR": "posebench.defenses.sor",
+            "GaussianSmoothing": "posebench.defenses.random",
+            "KNNMean": "posebench.defenses.random",
+            "RandomDrop": "posebench.defenses.random",
+        },
+    )
+
 DEFENSES: Registry[Callable[[], Defense]] = Registry("defence", "defenses")
-DEFENSES.register("sor", SOR)
-DEFENSES.register("drop", RandomDrop)
-DEFENSES.register("smooth", GaussianSmoothing)
-DEFENSES.register("knn", KNNMean)
+DEFENSES.register("sor", "posebench.defenses.sor:SOR", "statistical outlier removal")
+DEFENSES.register(
+    "drop", "posebench.defenses.random:RandomDrop", "keeps a random half of the points"
+)
+DEFENSES.register(
+    "smooth",
+    "posebench.defenses.random:GaussianSmoothing",
+    "Gaussian noise on the pose, median of several outputs",
+)
+DEFENSES.register(
+    "knn",
+    "posebench.defenses.random:KNNMean",
+    "each point becomes the mean of its nearest neighbours",
+)
 
 
 def defense_name(defense: Defense) -> str:
     """The registry's name of a defence; that of its class for one that is not registered."""
-    for name, make in DEFENSES.items():
-        if make is type(defense):
-            return name
-    return type(defense).__name__.lower()
+    return DEFENSES.name_of(type(defense)) or type(defense).__name__.lower()
 
 
 __all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop", "defense_name"]

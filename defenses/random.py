@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
-from posebench.defenses.sor import CHUNK
+from posebench.defenses.neighbours import nearest
 from posebench.errors import InputError
 from posebench.rng import generator_for
 
@@ -82,18 +82,15 @@ class KNNMean:
         Raises:
             InputError: if a cloud has fewer points than neighbours.
         """
-        fewest = int(pose.counts.min())
+        # A full cloud's count is known without asking the device.
+        fewest = pose.points.shape[1] if pose.full else int(pose.counts.min())
         if fewest < self.neighbours:
             raise InputError(
                 f"a mean of {self.neighbours} neighbours needs clouds of at least as many points, "
                 f"got one of {fewest}"
             )
-        points, rows = pose.points, []
-        for part in points.detach().split(CHUNK, dim=1):
-            distance = torch.cdist(part, points.detach())
-            distance = distance.masked_fill(~pose.mask[:, None], math.inf)
-            rows.append(distance.topk(self.neighbours, dim=2, largest=False).indices)
-        index = torch.cat(rows, dim=1)
+        points = pose.points
+        _, index = nearest(points.detach(), pose.mask, self.neighbours)
         batch = torch.arange(len(points), device=points.device)[:, None, None]
         return Clouds(points[batch, index].mean(dim=2) * pose.mask[..., None], pose.mask, pose.full)
 

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
+from posebench.defenses.neighbours import nearest
 from posebench.errors import InputError
 from posebench.shapes import Bool, Float
 
 Convention = Literal["open3d", "pcl", "ifdefense"]
-CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,6 @@ def neighbour_distances_tree(
 def neighbour_distances_pairs(
     points: Float[Tensor, "b n 3"], mask: Bool[Tensor, "b n"], k: int
 ) -> Float[Tensor, "b n k"]:
-    """By all pairs in chunks, on any device and without scipy; rows of padding are zero.
-
-    Differences, not the expanded square, because that loses the small distances that decide.
-    Nothing here waits for the device.
-    """
-    wide = points.double()
-    rows = []
-    for part in wide.split(CHUNK, dim=1):
-        distance = torch.cdist(part, wide, compute_mode="donot_use_mm_for_euclid_dist")
-        distance = distance.masked_fill(~mask[:, None], float("inf"))
-        rows.append(distance.topk(k, dim=2, largest=False, sorted=True).values)
-    return torch.cat(rows, dim=1).masked_fill(~mask[..., None], 0.0)
+    """By all pairs, on any device and without scipy; rows of padding are zero."""
+    squared, _ = nearest(points, mask, k)
+    return squared.sqrt().masked_fill(~mask[..., None], 0.0)

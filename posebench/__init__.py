@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
-from posebench.cloud import Clouds
-from posebench.errors import InputError
-from posebench.interfaces import (
-    Attack,
-    AttackResult,
-    Batch,
-    Budget,
-    Defense,
-    Metric,
-    Victim,
-    VictimSpec,
-)
-from posebench.module_victim import from_module
-from posebench.registry import Registry
-from posebench.rng import generator_for
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.evaluation.harness import evaluate
+    from posebench.cloud import Clouds
+    from posebench.errors import InputError
+    from posebench.interfaces import (
+        Attack,
+        AttackResult,
+        Batch,
+        Budget,
+        Defense,
+        Metric,
+        Victim,
+        VictimSpec,
+    )
+    from posebench.module_victim import from_module
+    from posebench.registry import Registry
+    from posebench.rng import generator_for
+    from posebench.victims.weights import load_victim
+else:
+    from posebench.lazy import lazily
+
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Attack": "posebench.interfaces",
+            "AttackResult": "posebench.interfaces",
+            "Batch": "posebench.interfaces",
+            "Budget": "posebench.interfaces",
+            "Clouds": "posebench.cloud",
+            "Defense": "posebench.interfaces",
+            "InputError": "posebench.errors",
+            "Metric": "posebench.interfaces",
+            "Registry": "posebench.registry",
+            "Victim": "posebench.interfaces",
+            "VictimSpec": "posebench.interfaces",
+            "evaluate": "posebench.benchmark.evaluation.harness",
+            "from_module": "posebench.module_victim",
+            "generator_for": "posebench.rng",
+            "load_task": "posebench.benchmark.data.datasets",
+            "load_victim": "posebench.victims.weights",
+        },
+    )
 
 __version__ = "0.1.0"
 
@@ -33,6 +63,9 @@ __all__ = [
     "Victim",
     "VictimSpec",
     "__version__",
+    "evaluate",
     "from_module",
     "generator_for",
+    "load_task",
+    "load_victim",
 ]

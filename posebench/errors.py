@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 
 class InputError(ValueError):
     """Bad input or setting: what is wrong, where, and how to mend it, in one line.
@@ -10,9 +13,21 @@ class InputError(ValueError):
     """
 
 
+NO_MEMORY = re.compile(
+    r"out ?of ?memory|(can'?t|cannot|could not|failed to|unable to) allocate|not enough memory"
+    r"|insufficient memory|ALLOC(ATION)?_FAILED|bad_alloc|(CUBLAS|CUDNN)_STATUS_NOT_INITIALIZED",
+    re.IGNORECASE,
+)
+"""How the CPU's allocators, C++, CUDA, its libraries, HIP and Metal say it. The last one is what
+CUDA's libraries say if there is no room for their own handle."""
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error is Python's, the CPU allocator's or an accelerator's out-of-memory error."""
-    text = str(error)
-    return isinstance(error, MemoryError) or any(
-        part in text for part in ("out of memory", "allocate memory", "not enough memory")
+    """Whether an error is Python's, an allocator's or an accelerator's out-of-memory error."""
+    if isinstance(error, InputError):
+        return False
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or bool(NO_MEMORY.search(str(error)))
     )

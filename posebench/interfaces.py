@@ -14,15 +14,9 @@ from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
+from posebench.norms import RELEASE_POINTS, Norm, Unit
 from posebench.registry import unknown
 from posebench.shapes import Bool, Float, Int
-
-DistanceNorm = Literal["l2", "linf", "l2_vertex"]
-Norm = Literal[DistanceNorm, "drop", "add"]
-Unit = Literal["rms", "total", "release"]
-
-RELEASE_POINTS = 1024
-"""The point count that the paper's released script puts into its radius, whatever the mesh."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,8 @@ class Batch:
         identity: (B, Ni, 3) identity meshes in some other pose.
         target: (B, Ni, 3) the identity in the pose source's pose, in the identity's order.
         faces: (B, F, 3) int64 triangles over the identity's order.
-        sample_ids: (B,) int64, the sample's number within its task.
+        sample_ids: (B,) int64, the sample's number within its task; always on the CPU, where
+            random numbers are seeded by them.
     """
 
     pose: Clouds
@@ -47,23 +42,24 @@ class Batch:
         return self.pose.points.shape[0]
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move every tensor."""
+        """Move every tensor but the sample ids."""
         return Batch(
             self.pose.to(device),
             self.identity.to(device),
             self.target.to(device),
             self.faces.to(device),
-            self.sample_ids.to(device),
+            self.sample_ids,
         )
 
     def select(self, index: slice | Tensor) -> Batch:
         """Pick pairs along the batch axis."""
+        numbers = index.to(self.sample_ids.device) if isinstance(index, Tensor) else index
         return Batch(
             self.pose.select(index),
             self.identity.select(index),
             self.target.select(index),
             self.faces[index],
-            self.sample_ids[index],
+            self.sample_ids[numbers],
         )
 
     def with_pose(self, pose: Clouds) -> Batch:
@@ -158,24 +154,31 @@ class Budget:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """An attacked pose source, and what it cost.
+    """An attacked pose source: all that an attack returns, ``AttackResult(pose)``.
+
+    The other fields are the library's. ``run_attack`` projects the pose, measures them itself and
+    puts them in the place of whatever the attack has put there.
 
     Attributes:
-        pose: the adversarial clouds, inside the budget.
-        loss: (B,) the attack's objective at ``pose``, as it saw it; NaN where it did not look.
-        forwards: victim forwards per sample.
-        backwards: gradients to the pose per sample.
+        pose: the adversarial clouds; from ``run_attack``, inside the budget.
+        loss: (B,) the attack's objective at ``pose``; None in what an attack returns.
+        forwards: victim forwards per sample, counted; the mean over the batch, rounded up.
+        backwards: gradients to the pose per sample, likewise.
     """
 
     pose: Clouds
-    loss: Float[Tensor, "b"]
-    forwards: int
-    backwards: int
+    loss: Float[Tensor, "b"] | None = None
+    forwards: int = 0
+    backwards: int = 0
 
 
 @runtime_checkable
 class Attack(Protocol):
-    """A frozen dataclass whose repr rebuilds it; ``budget`` is what the library enforces."""
+    """A frozen dataclass whose repr rebuilds it; ``budget`` is what the library enforces.
+
+    A class attribute ``version`` (an integer, 1 where there is none) goes up whenever the same
+    settings would give other results: records of another version are of another attack.
+    """
 
     @property
     def budget(self) -> Budget: ...

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from posebench.cloud import Clouds
 from posebench.geometry import centred
+from posebench.registry import Registry
 from posebench.shapes import Float
 
 Objective = Callable[[Clouds, Clouds], Tensor]
@@ -42,9 +43,30 @@ def log_mse(output: Clouds, target: Clouds) -> Float[Tensor, "b"]:
     return torch.log(mse(output, target) + FLOOR)
 
 
+def aligned(output: Clouds, target: Clouds) -> Float[Tensor, "b"]:
+    """Mean squared coordinate error after the best translation, square metres.
+
+    With d the differences of corresponding points, the mean of |d - t|^2 is that of |d - m|^2 plus
+    |m - t|^2, m the mean of d: it is least at t = m, the shift that lays centroid on centroid. So
+    no rule of centring can flatter or blame an output, and no lone point moves the rest much.
+    """
+    error = output.points - target.points
+    if target.full:
+        return (error - error.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
+    real, counts = target.mask[..., None], target.counts[:, None, None]
+    error = error.where(real, error.new_zeros(()))
+    shift = error.sum(dim=1, keepdim=True) / counts
+    return ((error - shift) * real).square().sum(dim=(1, 2)) / (3 * target.counts)
+
+
 def pmd(output: Clouds, target: Clouds) -> Float[Tensor, "b"]:
     """The metric itself: mean squared error after each is centred by its bounding box."""
     return mse(centred(output), centred(target))
 
 
-OBJECTIVES: dict[str, Objective] = {"mse": mse, "pt": pt, "log_mse": log_mse, "pmd": pmd}
+OBJECTIVES: Registry[Objective] = Registry("objective", "objectives")
+OBJECTIVES.register("mse", mse)
+OBJECTIVES.register("pt", pt)
+OBJECTIVES.register("log_mse", log_mse)
+OBJECTIVES.register("pmd", pmd)
+OBJECTIVES.register("aligned", aligned)

@@ -29,4 +29,11 @@ def sample_generators(
     generator the seed is 0.
     """
     seed = 0 if generator is None else generator.initial_seed()
-    return [generator_for(seed, "sample", int(i)) for i in sample_ids]
+    return [generator_for(seed, "sample", number) for number in sample_ids.tolist()]
+
+
+def moved_to(like: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Draws made on the CPU, where ``like`` is and in its dtype, without waiting for the device."""
+    if like.device.type == "cuda":
+        draws = draws.pin_memory()  # from other memory the copy would wait
+    return draws.to(like, non_blocking=True)

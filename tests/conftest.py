@@ -12,7 +12,7 @@ from torch import Tensor
 from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import Body
 from posebench.benchmark.records.store import write_record
-from posebench.benchmark.training import loop as training
+from posebench.benchmark.training import streams
 from tests.made_records import made
 
 
@@ -36,7 +36,7 @@ def meshes_made_once() -> Iterator[None]:
         return kept[body.rest.shape[1]]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "training_meshes", cached)
+        patch.setattr(streams, "training_meshes", cached)
         yield
 
 

@@ -8,28 +8,35 @@ from typing import Any
 import numpy as np
 
 from posebench.attacks import FGM, make_attack
-from posebench.benchmark.evaluation.harness import aggregate, flags_of
-from posebench.benchmark.records.store import CELL_KEYS, Record, make_record
+from posebench.benchmark.evaluation.table import aggregate
+from posebench.benchmark.records.codec import decode
+from posebench.benchmark.records.flags import flags_of
+from posebench.benchmark.records.form import nested_cell
+from posebench.benchmark.records.types import Cell, Cost, Environment, Record
 from posebench.interfaces import Budget
 
-WHERE = {
-    "commit": "abc0" * 10, "dirty": False, "posebench": "0.1.0", "python": "3.11.7",
-    "torch": "2.13.0", "numpy": "2.4.6", "device": "cpu", "device_name": "x86_64", "threads": 1,
-    "dtype": "float32",
+WHERE = Environment(
+    commit="abc0" * 10, dirty=False, posebench="0.1.0", python="3.11.7", torch="2.13.0",
+    numpy="2.4.6", device="cpu", device_name="x86_64", dtype="float32", threads=1,
+)  # fmt: skip
+
+CELL = {
+    "task": "anny/seen", "vertices": 800, "fingerprint": None, "victim": "npt", "size": "tiny",
+    "training": "clean", "recipe": None, "network": None, "weights_sha256": None,
+    "attack": "fgm", "attack_settings": None, "eps": 0.08, "eps_unit": "rms", "norm": "l2",
+    "defense": None, "defense_settings": None, "access": "oblivious", "wrappers": [], "seed": 0,
+    "draws": 1,
 }  # fmt: skip
 
 
 def made(
     *, pmd: tuple[float, ...] = (2e-3, 4e-3), flags: tuple[str, ...] = (), **cell: Any
 ) -> Record:
-    """A record as ``evaluate`` makes it; ``flags`` are raised by what does not need any skill."""
-    settings: dict[str, Any] = dict.fromkeys(CELL_KEYS)
-    settings |= {
-        "task": "anny/seen", "samples": len(pmd), "vertices": 800, "victim": "npt",
-        "size": "tiny", "training": "clean", "attack": "fgm", "eps": 0.08, "eps_unit": "rms",
-        "norm": "l2", "access": "oblivious", "wrappers": [], "seed": 0, "draws": 1,
-    }  # fmt: skip
-    settings |= cell
+    """A record as ``evaluate`` makes it; ``flags`` are raised by what does not need any skill.
+
+    ``cell`` are changes to the JSON form of its cell.
+    """
+    settings: dict[str, Any] = {**CELL, "samples": len(pmd), **cell}
     attacked = settings["attack"] is not None
     if settings["attack"] == "fgm":
         settings["attack_settings"] = repr(FGM(Budget(settings["eps"])))
@@ -39,31 +46,24 @@ def made(
         settings |= dict.fromkeys(("attack_settings", "eps", "eps_unit", "norm"))
     if settings["defense"] == "sor" and settings["defense_settings"] is None:
         settings["defense_settings"] = "SOR()"
-    ones = np.ones(len(pmd))
-    values = {"clean_pmd": 1e-3 * ones, "clean_msvd": 3e-3 * ones}
-    values |= {"clean_pmd_uncentred": 1e-3 * ones, "clean_edge_error": 0.1 * ones}
+    ones, found = np.ones(len(pmd)), np.array(pmd)
+    before = 1e-3 * ones if attacked else found
+    clean = {"pmd": before, "msvd": 3 * before, "pmd_uncentred": 1e-3 * ones}
+    clean["edge_error"] = 0.1 * ones
+    easiest = float(np.nanmean(before)) * (1.5 if flags else 6)
+    trivial = {"copy-pose": easiest, "copy-identity": 9 * easiest, "mean-mesh": 5 * easiest}
+    others = {} if settings["defense"] is None else {"clean_kept": ones}
+    under, norms = None, {}
     if attacked:
-        radius = settings["eps"] * math.sqrt(3 * settings["vertices"])
-        values |= {
-            "pmd": np.array(pmd), "msvd": 3 * np.array(pmd),
-            "noise_pmd": np.minimum(1.5e-3, 0.75 * np.array(pmd)), "radius": radius * ones,
-            "norm.rms": settings["eps"] * ones, "norm.l2": radius * ones,
-            "norm.linf": settings["eps"] * ones, "norm.l2_vertex": settings["eps"] * ones,
-        }  # fmt: skip
-        values |= {"pmd_uncentred": np.array(pmd), "edge_error": 0.1 * ones}
-    else:
-        values |= {"clean_pmd": np.array(pmd), "clean_msvd": 3 * np.array(pmd)}
-    easiest = float(np.nanmean(values["clean_pmd"])) * (1.5 if flags else 6)
-    baselines = {"copy-pose": easiest, "copy-identity": 9 * easiest, "mean-mesh": 5 * easiest}
-    values |= {f"trivial.{name}": value * ones for name, value in baselines.items()}
-    if settings["defense"] is not None:
-        values |= {"kept": ones, "clean_kept": ones} if attacked else {"clean_kept": ones}
-    metrics = aggregate(values, attacked=attacked)
-    distorted = "@" in str(settings["task"])
-    return make_record(
-        settings,
-        metrics,
-        flags_of(metrics, distorted=distorted),
-        {"forwards": 1, "backwards": 1},
-        WHERE,
-    )
+        eps = settings["eps"]
+        radius = eps * math.sqrt(3 * settings["vertices"])
+        under = {"pmd": found, "msvd": 3 * found, "pmd_uncentred": found, "edge_error": 0.1 * ones}
+        norms = {"rms": eps * ones, "l2": radius * ones, "linf": eps * ones}
+        norms["l2_vertex"] = eps * ones
+        others |= {"noise_pmd": np.minimum(1.5e-3, 0.75 * found), "radius": radius * ones}
+        others |= {} if settings["defense"] is None else {"kept": ones}
+    trivial = {name: value * ones for name, value in trivial.items()}
+    metrics = aggregate(clean, trivial, under, norms, others)
+    flagged = flags_of(metrics, distorted="@" in str(settings["task"]))
+    made_cell = decode(Cell, nested_cell(settings), "made")
+    return Record(made_cell, metrics, flagged, Cost(1, 1), WHERE)

@@ -25,7 +25,7 @@ import torch
 
 from posebench.benchmark.cli.app import main
 from posebench.benchmark.records.store import read_records
-from posebench.benchmark.reports.build import csv_text
+from posebench.benchmark.reports.csv_table import csv_text
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import write_weights

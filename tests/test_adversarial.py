@@ -18,8 +18,7 @@ from rich.progress import Progress as Silent
 from torch import Tensor
 
 from posebench.attacks import FGM
-from posebench.benchmark.data.anny import TASKS, training_meshes
-from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.benchmark.training import card
@@ -28,18 +27,18 @@ from posebench.benchmark.training.adversarial import Adversarial, attack_rows
 from posebench.benchmark.training.card import overfitted
 from posebench.benchmark.training.checkpoint import NAME
 from posebench.benchmark.training.loop import initial_network, train
-from posebench.benchmark.training.pairs import pairs_to_watch
+from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import (
     Recipe,
 )
 from posebench.benchmark.training.run import TrainOptions, train_one
-from posebench.benchmark.training.time_budget import planned, seconds_of
+from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget
 from posebench.rng import generator_for
-from posebench.victims import PoseTransferNetwork, load_victim, read_weights
+from posebench.victims import PoseTransferNetwork, load_network, read_weights
 from tests.tiny_training import same_weights, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
@@ -47,8 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "meshes_made_once")
 
 @pytest.fixture(scope="module")
 def watched(meshes_made_once: None) -> Batch:
-    body = load_body(800)
-    return pairs_to_watch(tiny("npt"), training_meshes(body), body.faces)
+    return pairs_to_watch(tiny("npt"), pair_source(tiny("npt"), "cpu"), "cpu")
 
 
 def shown(
@@ -155,17 +153,17 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
     """60 steps from the shipped weights, measured on whole meshes of new identities."""
 
     def measured(network: PoseTransferNetwork) -> tuple[float, float]:
-        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8)["metrics"]
+        metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
         return metrics["clean_pmd"]["mean"], metrics["pmd"]["mean"]
 
-    before = measured(load_victim("npt-mp")[0])
+    before = measured(load_network("npt-mp")[0])
     found = {}
     for attack in ("fgm", "noise"):
         recipe = Recipe(
             "npt-mp", steps=120, points=128, pose_points=256, warmup=10, start="shipped",
             adversarial=Adversarial(attack, after=0.5),
         )  # fmt: skip
-        start, _ = load_victim("npt-mp")
+        start, _ = load_network("npt-mp")
         found[attack] = measured(train(recipe, tmp_path / attack, start=start).network)
         assert found[attack][0] < 2 * before[0]
     assert found["fgm"][1] < 0.65 * before[1]
@@ -173,8 +171,8 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
 
 
 def test_overfitting_is_pgd_rising_far_above_its_best() -> None:
-    def rows(*values: float | None) -> list[dict[str, Any]]:
-        return [{"pgd": value} for value in values]
+    def rows(*values: float | None) -> list[Progress]:
+        return [Progress(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, pgd=value) for value in values]
 
     assert not overfitted(rows(None, 9.0, 3.0, None, 5.9))
     assert overfitted(rows(None, 9.0, 3.0, None, 6.1))
@@ -195,27 +193,6 @@ def header(folder: Path) -> dict[str, str]:
         return dict(file.metadata())
 
 
-def test_a_deadline_ends_the_run_with_a_checkpoint_that_goes_on(tmp_path: Path) -> None:
-    recipe = tiny("npt", steps=5)
-    stopped = train(recipe, tmp_path, deadline=time.monotonic() - 1)
-    assert stopped.step == 1
-    assert not stopped.network.training
-    whole = train(recipe, tmp_path)
-    assert same_weights(whole.network, train(recipe, tmp_path / "undisturbed").network)
-
-
-def test_steps_are_planned_to_fit_and_kept_on_resuming(tmp_path: Path) -> None:
-    recipe = tiny("npt", steps=10**9)
-    short = planned(recipe, tmp_path, time.monotonic() + 8, "cpu", compiled=False)
-    long = planned(recipe, tmp_path, time.monotonic() + 80, "cpu", compiled=False)
-    assert 8 < short.steps < long.steps < 10**9
-    train(tiny("npt", steps=3), tmp_path)
-    again = planned(recipe, tmp_path, time.monotonic() + 8, "cpu", compiled=False)
-    assert again.steps == 3
-    with pytest.raises(InputError, match="budget ends before"):
-        planned(recipe, tmp_path / "none", time.monotonic() - 1, "cpu", compiled=False)
-
-
 def test_weights_are_there_before_they_are_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,32 +205,13 @@ def test_weights_are_there_before_they_are_evaluated(
         with pytest.raises(KeyboardInterrupt):
             train_one(recipe, tmp_path, None, options, Silent(disable=True))
     assert not (tmp_path / "card.md").exists()
-    cut = load_victim("npt", weights=tmp_path / "weights.safetensors")[0]
+    cut = load_network("npt", weights=tmp_path / "weights.safetensors")[0]
     monkeypatch.setattr(card, "CARD_SAMPLES", 2)
     path = train_one(recipe, tmp_path, None, options, Silent(disable=True))
-    assert same_weights(load_victim("npt", weights=path)[0], cut)
+    assert same_weights(load_network("npt", weights=path)[0], cut)
     header = read_weights(path)
     assert header is not None
     assert set(header["card"]["splits"]) == set(TASKS)
-
-
-def test_after_the_deadline_only_the_first_split_is_evaluated(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(card, "CARD_SAMPLES", 2)
-    recipe = tiny("npt", adversarial=Adversarial())
-    found = card.measured(
-        initial_network(recipe), recipe, device="cpu", bar=Silent(disable=True), deadline=0.0
-    )
-    assert list(found["splits"]) == ["anny/seen"]
-    assert found["attacked"] == {}
-
-
-def test_times_are_read_with_their_unit() -> None:
-    assert [seconds_of(t) for t in ("90", "90s", "25m", "1.5h")] == [90, 90, 1500, 5400]
-    for text in ("", "m", "-3m", "nan", "inf", "ten"):
-        with pytest.raises(InputError, match="such as 90s, 25m or 2h"):
-            seconds_of(text)
 
 
 # ---- as a user would, in processes of their own
@@ -345,7 +303,8 @@ def test_killed_recipe_ends_as_an_undisturbed_one_and_is_not_done_twice(
         assert steps[-1] == {"clean": 40, "robust": 60}[name]
     text = (tmp_path / "whole" / "robust" / "card.md").read_text(encoding="utf-8")
     assert "adversarial training" in text
-    assert "Attacked PMD x1e-4, 2 pairs of anny/seen: fgm 0.02" in text
+    assert "Attacked PMD x1e-4 on anny/seen: fgm 0.02 " in text
+    assert "(2 pairs)" in text
     stamp = (tmp_path / "parts" / "robust" / "card.md").stat().st_mtime_ns
     assert run(words("parts")).returncode == 0
     assert (tmp_path / "parts" / "robust" / "card.md").stat().st_mtime_ns == stamp

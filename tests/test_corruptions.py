@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import FGM, PGD
-from posebench.benchmark.data.anny import load_task, parse_task
+from posebench.benchmark.data import corruptions, depth_camera, scan
+from posebench.benchmark.data.anny import Anny
 from posebench.benchmark.data.corruptions import (
     CORRUPTIONS,
     add_global,
@@ -24,9 +26,13 @@ from posebench.benchmark.data.corruptions import (
     rotate,
     scale,
 )
-from posebench.benchmark.data.distortion import KINDS, parse_distortion
-from posebench.benchmark.evaluation.harness import evaluate
-from posebench.benchmark.reports.pictures import draw_rows, sample_panels
+from posebench.benchmark.data.datasets import load_task, parse_task
+from posebench.benchmark.data.distortion import FIRST, kinds, parse_distortion
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.reports.pictures import draw_rows
+from posebench.benchmark.reports.sample_picture import sample_panels
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -234,6 +240,47 @@ def test_fingerprints_tell_distortions_apart_and_leave_clean_ones_alone() -> Non
     assert task.fingerprint == cell["fingerprint"]
 
 
+def test_fingerprints_of_committed_records_hold() -> None:
+    """One record of each distorted task: what was measured is still what is loaded."""
+    folders = sorted((ROOT / "leaderboards" / "records").glob("anny-*@*"))
+    assert len(folders) > 20
+    for folder in folders:
+        cell = json.loads(next(folder.rglob("*.json")).read_text(encoding="utf-8"))["cell"]
+        task = load_task(cell["task"], samples=cell["samples"], vertices=cell["vertices"])
+        assert task.fingerprint == cell["fingerprint"], cell["task"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [(kind, n) for kind, told in FIRST.items() for n in range(len(told))]
+)
+def test_every_constant_is_part_of_the_fingerprint(
+    kind: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, name, first = FIRST[kind][number]
+    task = load_task(f"anny/{kind}@1", samples=2, vertices=800)
+    other = tuple(2 * value for value in first) if isinstance(first, tuple) else 2 * first  # type: ignore[operator]
+    monkeypatch.setattr(module, name, other)
+    changed = load_task(f"anny/{kind}@1", samples=2, vertices=800)
+    assert changed.fingerprint != task.fingerprint
+
+
+def test_no_constant_is_forgotten() -> None:
+    """Every number in capitals decides points and is told, or is listed here with its reason."""
+    told = {name for rows in FIRST.values() for _, name, _ in rows}
+    always = {"CAMERAS", "DISTANCE", "HEIGHTS", "WIDTH", "HEIGHT", "FOCAL", "SEVERITIES"}
+    none = {"NEAREST", "LABELS", "BODY", "FLYING", "FLOOR", "OUTLIER", "CORRUPTIONS"}
+    none |= {"POINTCLOUD_C"}  # a refusal, and names
+    for module in (scan, depth_camera, corruptions):
+        names = {name for name in vars(module) if name.isupper()}
+        assert names <= told | always | none
+
+
+def test_other_versions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_task("anny/jitter@1", samples=1, vertices=800).fingerprint
+    monkeypatch.setitem(CORRUPTIONS._entries, "jitter", replace(CORRUPTIONS["jitter"], version=2))
+    assert load_task("anny/jitter@1", samples=1, vertices=800).fingerprint != before
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -261,8 +308,8 @@ def test_names_are_read_strictly(name: str, message: str) -> None:
 
 
 def test_every_kind_has_a_task() -> None:
-    for kind in KINDS:
-        split, distortion = parse_task(f"anny/{kind}@1")
+    for kind in kinds():
+        split, distortion = Anny().split_of(f"anny/{kind}@1")
         assert (split, distortion and distortion.kind) == ("anny/seen", kind)
 
 
@@ -285,9 +332,9 @@ def test_victims_that_need_equal_counts_are_wrapped_and_the_record_says_so(
 ) -> None:
     network = initial_network(Recipe(victim, size="tiny"))
     record = evaluate(network, task=task, samples=1, vertices=800)
-    assert record["cell"]["wrappers"] == (["EqualPoints"] if wrapped else [])
-    assert record["cell"]["victim"] == victim
-    assert set(record["metrics"]["trivial"]) == {"copy-pose", "copy-identity", "mean-mesh"}
+    assert record.cell.wrappers == (("EqualPoints",) if wrapped else ())
+    assert record.cell.victim == victim
+    assert set(record.metrics.trivial) == {"copy-pose", "copy-identity", "mean-mesh"}
 
 
 @pytest.mark.parametrize("attack", [FGM(Budget(0.02)), PGD(Budget(0.02), iterations=2)], ids=type)
@@ -295,30 +342,39 @@ def test_victims_that_need_equal_counts_are_wrapped_and_the_record_says_so(
 def test_attacks_have_the_budget_of_the_points_there_are(task: str, attack: Attack) -> None:
     network = initial_network(Recipe("npt", size="tiny"))
     results = [
-        evaluate(network, attack=attack, task=task, samples=3, vertices=800, batch_size=size)
+        evaluate_all(
+            Evaluation(network, (attack,), task=task, samples=3, vertices=800), Execution(size)
+        )[0]
         for size in (1, 3)
     ]
     points = 800 - 240 if "drop" in task else 800 + 400
-    metrics = results[0]["metrics"]
-    assert metrics["radius"] == pytest.approx(0.02 * math.sqrt(3 * points))
-    assert metrics["norms"]["rms"]["max"] <= 0.02 * (1 + 1e-6)
+    found = results[0].metrics.attack
+    assert found is not None
+    assert found.radius == pytest.approx(0.02 * math.sqrt(3 * points))
+    assert found.norms["rms"].max <= 0.02 * (1 + 1e-6)
     for name in ("pmd", "clean_pmd", "noise_pmd"):
-        one, three = (each["metrics"][name]["per_sample"] for each in results)
+        one, three = (each.metrics.summaries[name].per_sample for each in results)
         np.testing.assert_allclose(one, three, rtol=1e-4)
 
 
 def test_a_surrogate_is_wrapped_too() -> None:
     victim, surrogate = (initial_network(Recipe(v, size="tiny")) for v in ("npt-mp", "npt"))
-    settings = {"access": "transfer", "surrogate": surrogate, "samples": 1, "vertices": 800}
-    record = evaluate(victim, attack=FGM(Budget(0.02)), task="anny/drop-global@1", **settings)
-    assert record["cell"]["access"] == "transfer from npt"
-    assert record["cell"]["wrappers"] == []
+    record = evaluate(
+        victim,
+        attack=FGM(Budget(0.02)),
+        access=Surrogate(surrogate),
+        task="anny/drop-global@1",
+        samples=1,
+        vertices=800,
+    )
+    assert str(record.cell.access) == "transfer from npt"
+    assert record.cell.wrappers == ()
 
 
 def test_flag_of_distorted_tasks() -> None:
     copying = Toy(lambda pose, identity: identity)
     for task, flag in (("anny/seen", "under-trained"), ("anny/noise@0.01", "near-trivial")):
-        assert evaluate(copying, task=task, samples=1, vertices=800)["flags"] == [flag]
+        assert evaluate(copying, task=task, samples=1, vertices=800).flags == (flag,)
 
 
 def test_picture_of_a_scan(tmp_path: Path) -> None:

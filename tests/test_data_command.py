@@ -10,11 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posebench.benchmark.checks.subject import Subject
 from posebench.benchmark.cli.app import main
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import write_weights
-from tests.forged_data import body, obj_text, smpl_arrays, smpl_pickle, write_dfaust, write_meshes
+from tests.forged_data import (
+    VERTICES,
+    body,
+    obj_text,
+    smpl_arrays,
+    smpl_pickle,
+    write_dfaust,
+    write_meshes,
+)
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -134,9 +143,29 @@ def test_h5py_is_asked_for_where_it_is_needed(
     assert_refused(cli("data", "check", tmp_path / "dfaust"), "this needs h5py: pip install h5py")
 
 
-def test_pictures_are_of_the_body(cli: Cli, tmp_path: Path) -> None:
+def test_check_takes_licensed_data(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data are named as the refusal says, and keep their own vertices; checks have tests."""
+    check = ["check", "--victim", "npt-mp", "--task", "smg-3d/seen"]
+    check += ["--weights", tmp_path / "w.safetensors", "--samples", 2, "--iterations", 1]
+    network = initial_network(Recipe("npt-mp", size="tiny"))
+    write_weights(tmp_path / "w.safetensors", network, {})
+    assert_refused(cli(*check), "name their folder with --data or in POSEBENCH_DATA")
+    keys = [(i, p) for i in (35, 36) for p in (0, 179)]
+    write_meshes(tmp_path / "smg", keys, "id_{i}_pose_{p}.obj")
+    subjects: list[Subject] = []
+    monkeypatch.setattr(
+        "posebench.benchmark.checks.run.run_checks", lambda subject: subjects.append(subject) or []
+    )
+    code, _, err = cli(*check, "--data", tmp_path / "smg")
+    assert code == 0, err
+    assert [batch.pose.points.shape for batch in subjects[0].batches] == [(1, VERTICES, 3)] * 2
+
+
+def test_pictures_of_licensed_data_need_the_data(cli: Cli, tmp_path: Path) -> None:
     task = ["--task", "faust/scans", "--out", tmp_path / "a.png"]
-    assert_refused(cli("plot", "grid", "--victim", "npt", *task), "anny's tasks alone")
+    assert_refused(cli("plot", "grid", "--victim", "npt", *task), "--data or in POSEBENCH_DATA")
 
 
 def test_list_names_the_tasks(cli: Cli) -> None:

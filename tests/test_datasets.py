@@ -13,24 +13,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.data.dataset_pairs import load_dataset_task, split_pairs
+from posebench.attacks import FGM
+from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.data.datasets import (
-    DATASET_TASKS,
-    LAYOUTS,
-    SMG_3D,
-    SMPL_NPT,
-    MeshFolder,
-    find_meshes,
-    read_list,
+    DATASETS,
+    load_task,
+    parse_task,
+    task_families,
+    task_names,
+    task_vertices,
 )
 from posebench.benchmark.data.dfaust import find_dfaust
 from posebench.benchmark.data.folder_task import DatasetTask
-from posebench.benchmark.data.task import PairTask
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.data.layouts import SMG_3D, SMPL_NPT, MeshFolder, find_meshes, read_list
+from posebench.benchmark.data.licensed import split_pairs
+from posebench.benchmark.data.names import TASK_LINES
+from posebench.benchmark.data.task import Dataset, PairTask, TaskName
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.form import record_to_json
+from posebench.benchmark.records.store import record_problems, write_record
+from posebench.benchmark.records.types import Weights
+from posebench.benchmark.reports.pictures import sample_panels
+from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
+from posebench.interfaces import Budget
 from tests.forged_data import (
     FACES,
     VERTICES,
@@ -68,7 +77,9 @@ def npt(folder: Path, split: str = "unseen", name: str = "id{i}_{p}.obj") -> Non
 
 
 def task(name: str = "smpl-npt/unseen", samples: int = SAMPLES) -> DatasetTask:
-    return load_dataset_task(name, samples=samples)
+    found = load_task(name, samples=samples)
+    assert isinstance(found, DatasetTask)
+    return found
 
 
 def mesh(key: tuple[Any, ...], vertices: int = VERTICES) -> Tensor:
@@ -158,6 +169,29 @@ def test_fingerprint_is_of_the_samples_alone(data: Path, tmp_path: Path) -> None
     assert task().fingerprint != first
 
 
+def test_records_without_a_mean_mesh_are_valid(data: Path, tmp_path: Path) -> None:
+    """What is written on data without training meshes passes the project's own validation."""
+    write_meshes(data, protocol_keys("unseen"))
+    network = initial_network(Recipe("npt", size="tiny"))
+    options = {"task": "smpl-npt/unseen", "samples": SAMPLES, "vertices": VERTICES}
+    weights = Weights("tiny", "given", None, network.settings(), "0" * 64)
+    (record,) = evaluate_all(Evaluation(network, weights=weights, **options))
+    assert set(record.metrics.trivial) == {"copy-pose", "copy-identity"}
+    assert file_problems(write_record(tmp_path, record)) == []
+    form = record_to_json(record)
+    form["metrics"]["trivial"] = {}
+    assert [problem.field for problem in record_problems(form)[1]] == ["metrics.trivial"]
+
+
+def test_pictures_of_meshes_and_scans_on_disk(data: Path) -> None:
+    faust(data)
+    network = initial_network(Recipe("npt", size="tiny"))
+    for name, faces in (("faust/registrations", True), ("faust/scans", False)):
+        panels = sample_panels(network, FGM(Budget(0.02)), task=name, sample=1, vertices=1700)
+        assert (panels[0].faces is not None) == faces
+        assert len(panels[0].points) == VERTICES
+
+
 def test_a_record_of_a_data_set(data: Path) -> None:
     """Through the harness as any other task; a victim that knows the truth scores zero."""
     npt(data)
@@ -165,10 +199,10 @@ def test_a_record_of_a_data_set(data: Path) -> None:
     assert isinstance(pairs, PairTask)
     copy = Toy(lambda pose, identity: identity)
     record = evaluate(copy, task="smpl-npt/unseen", samples=SAMPLES, vertices=VERTICES)
-    assert record["cell"]["vertices"] == VERTICES
-    assert record["cell"]["fingerprint"] == pairs.fingerprint
-    trivial = record["metrics"]["trivial"]
-    assert trivial["copy-identity"] == pytest.approx(record["metrics"]["clean_pmd"]["mean"])
+    assert record.cell.vertices == VERTICES
+    assert record.cell.fingerprint == pairs.fingerprint
+    trivial = record.metrics.trivial
+    assert trivial["copy-identity"] == pytest.approx(record.metrics.clean_pmd.mean)
     assert len(set(trivial.values())) == 3
 
 
@@ -282,7 +316,7 @@ BAD_DATA: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "not that data set": ("smg-3d/seen", lambda d: None, "no SMG-3D meshes such as id_1_pose_2"),
     "no dfaust": ("dfaust/scans", lambda d: None, "no registrations_m.hdf5"),
     "other split's meshes": ("smpl-npt/seen", lambda d: None, "need .* not on disk"),
-    "cut mesh": ("smpl-npt/unseen", cut_mesh, "id15_321.obj: not a mesh"),
+    "cut mesh": ("smpl-npt/unseen", cut_mesh, "id15_321.obj: line 18: a face needs 3 corners"),
     "millimetres": ("smpl-npt/unseen", in_millimetres, "id15_321.obj: longest side .*millimetres"),
     "no such task": ("smpl-npt/unsen", lambda d: None, "did you mean 'smpl-npt/unseen'"),
 }
@@ -301,12 +335,13 @@ def test_bad_data_end_in_one_line(case: str, data: Path) -> None:
 def test_no_folder_named_and_wrong_counts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npt(data)
     with pytest.raises(InputError, match=r"12 vertices, not 1700: ask for vertices=12"):
-        load_task("smpl-npt/unseen", samples=1)
+        load_task("smpl-npt/unseen", samples=1, vertices=1700)
+    assert task_vertices("smpl-npt/unseen", 1700, samples=1) == VERTICES
     for samples in (0, 4097):
         with pytest.raises(InputError, match=r"samples must be 1\.\.4096"):
             task(samples=samples)
     monkeypatch.delenv("POSEBENCH_DATA")
-    for name in DATASET_TASKS:
+    for name in task_names(on_disk=True):
         with pytest.raises(InputError, match="--data or in POSEBENCH_DATA"):
             task(name)
 
@@ -482,5 +517,45 @@ def test_damaged_hdf5_is_read_or_refused(tmp_path: Path) -> None:
     assert 0 < refused < 60
 
 
-def test_every_task_has_a_layout() -> None:
-    assert {name.split("/")[0] for name in DATASET_TASKS} == {*LAYOUTS, "dfaust"}
+def test_every_data_set_keeps_the_contract() -> None:
+    """Names parse to themselves under their own key; nothing is read for that."""
+    assert list(DATASETS) == ["anny", "smpl-npt", "smg-3d", "faust", "dfaust"]
+    for key, dataset in DATASETS.items():
+        assert isinstance(dataset, Dataset)
+        assert dataset.tasks()
+        for name in dataset.tasks():
+            assert name.startswith(f"{key}/")
+            parsed = dataset.parse(name)
+            assert (parsed.name, parsed.trivial) == (name, name)
+            assert parsed.distorted == name.endswith("/scans")
+        for name in (f"{key}/none", f"{key}/", key):
+            with pytest.raises(InputError, match=f"unknown task {name!r}.*{dataset.tasks()[0]}"):
+                parse_task(name)
+    assert set(task_names(on_disk=True)) | set(task_names(on_disk=False)) == set(task_names())
+    with pytest.raises(InputError, match="unknown task 'fause/scans': did you mean 'faust/scans'"):
+        parse_task("fause/scans")
+    assert parse_task("anny/scan@3") == TaskName("anny/scan@3", True, "anny/seen")
+    assert parse_task("anny/rotate@3") == TaskName("anny/rotate@3", True, "anny/rotate@3")
+
+
+def test_faces_over_the_pose_source(data: Path) -> None:
+    """Between the same corners as over the giver's mesh; none over a scan."""
+    faust(data)
+    found = task("faust/registrations")
+    corners = found.pose_faces(IDS)
+    assert corners is not None
+    batch = found.batch(IDS)
+    for row, pair in enumerate(found.pairs):
+        expected = mesh(pair.giver)[FACES]
+        torch.testing.assert_close(batch.pose.points[row][corners[row]], expected)
+    assert task("faust/scans").pose_faces(IDS) is None
+    clean, noisy = (load_task(f"anny/{n}", samples=1, vertices=800) for n in ("seen", "noise@0.1"))
+    assert clean.pose_faces(IDS[:1]) is not None
+    assert noisy.pose_faces(IDS[:1]) is None
+
+
+def test_the_listed_names_are_the_tasks_there_are() -> None:
+    """Listing must not load the data sets, so the names stand twice."""
+    families = {name.partition("@")[0] for name in task_families()}
+    listed = {name.partition("@")[0] for name in TASK_LINES}
+    assert listed == {*task_names(), *families}

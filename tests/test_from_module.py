@@ -33,8 +33,8 @@ def test_a_module_is_evaluated_and_attacked_like_a_built_in_victim() -> None:
     victim = posebench.from_module(network, layout="b3n", name="mine")
     settings: dict[str, Any] = {"attack": FGM(Budget(0.05)), "samples": 3, "vertices": 800}
     record = evaluate(victim, **settings)
-    assert record["cell"]["victim"] == "mine"
-    assert record["metrics"]["pmd"]["mean"] > record["metrics"]["noise_pmd"]["mean"]
+    assert record.cell.victim == "mine"
+    assert record.metrics.pmd.mean > record.metrics.attack.noise_pmd.mean
     assert network.training
     assert network.layer.weight.grad is None
     assert all(parameter.requires_grad for parameter in network.parameters())
@@ -45,8 +45,8 @@ def test_a_module_is_evaluated_and_attacked_like_a_built_in_victim() -> None:
     network.eval()
     again = evaluate(posebench.from_module(last, name="mine"), **settings)
     for key in ("clean_pmd", "pmd", "noise_pmd"):
-        expected = record["metrics"][key]["per_sample"]
-        assert again["metrics"][key]["per_sample"] == pytest.approx(expected, rel=1e-5)
+        expected = record.metrics.summaries[key].per_sample
+        assert again.metrics.summaries[key].per_sample == pytest.approx(expected, rel=1e-5)
 
 
 def test_misuse_is_told() -> None:

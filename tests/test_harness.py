@@ -12,9 +12,11 @@ import torch
 from torch import Generator
 
 from posebench.attacks import FGM, run_attack
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import Execution, evaluate, evaluate_all
 from posebench.benchmark.evaluation.metrics import pmd
+from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
@@ -41,8 +43,8 @@ class Toy:
 
 def test_train_mode_does_not_leak_into_numbers_and_is_restored() -> None:
     network = initial_network(Recipe("posemae", size="tiny"))
-    expected = evaluate(network.eval(), samples=2, vertices=800)["metrics"]
-    actual = evaluate(network.train(), samples=2, vertices=800)["metrics"]
+    expected = evaluate(network.eval(), samples=2, vertices=800).metrics
+    actual = evaluate(network.train(), samples=2, vertices=800).metrics
     assert actual == expected
     assert network.training
 
@@ -52,27 +54,22 @@ def test_train_mode_does_not_leak_into_numbers_and_is_restored() -> None:
 def test_results_do_not_depend_on_batch_size(victim: str, access: str) -> None:
     network = initial_network(Recipe(victim, size="tiny"))
     one, many = (
-        evaluate(
-            network,
-            attack=FGM(Budget(0.08)),
-            defense=SOR(),
-            access=access,
-            samples=8,
-            vertices=800,
-            batch_size=size,
-        )["metrics"]
+        evaluate_all(
+            Evaluation(network, (FGM(Budget(0.08)),), SOR(), access, samples=8, vertices=800),
+            Execution(size),
+        )[0].metrics.summaries
         for size in (1, 8)
     )
     for name in ("pmd", "clean_pmd", "noise_pmd", "edge_error"):
-        np.testing.assert_allclose(one[name]["per_sample"], many[name]["per_sample"], rtol=1e-5)
+        np.testing.assert_allclose(one[name].per_sample, many[name].per_sample, rtol=1e-5)
 
 
 def test_copying_the_identity_scores_as_its_trivial_baseline() -> None:
     record = evaluate(Toy(lambda pose, identity: identity), samples=4, vertices=800)
-    metrics = record["metrics"]
-    assert metrics["pmd"]["mean"] == pytest.approx(metrics["trivial"]["copy-identity"])
-    assert "under-trained" in record["flags"]
-    assert metrics["msvd"]["mean"] == pytest.approx(3 * metrics["pmd"]["mean"])
+    metrics = record.metrics
+    assert metrics.pmd.mean == pytest.approx(metrics.trivial["copy-identity"])
+    assert "under-trained" in record.flags
+    assert metrics.attacked["msvd"].mean == pytest.approx(3 * metrics.pmd.mean)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +98,9 @@ def test_sor_share_is_recorded_and_adaptive_differs_from_oblivious() -> None:
             samples=2,
             vertices=800,
         )
-        assert 0.7 < record["metrics"]["clean_kept"] < 1
-        assert record["cell"]["wrappers"][0] == "Defended"
-        shares.append(record["metrics"]["pmd"]["per_sample"])
+        assert 0.7 < record.metrics.clean_kept < 1
+        assert record.cell.wrappers[0] == "Defended"
+        shares.append(record.metrics.pmd.per_sample)
     assert shares[0] != shares[1]
 
 
@@ -130,20 +127,19 @@ def test_transfer_evaluates_what_was_made_on_the_surrogate() -> None:
     victim, surrogate = (initial_network(Recipe(v, size="tiny")).eval() for v in ("npt", "npt-mp"))
     budget = Budget(0.05)
     record = evaluate(
-        victim, attack=FGM(budget), access="transfer", surrogate=surrogate, samples=2, vertices=800
+        victim, attack=FGM(budget), access=Surrogate(surrogate), samples=2, vertices=800
     )
-    assert record["cell"]["access"] == "transfer from npt-mp"
+    assert str(record.cell.access) == "transfer from npt-mp"
     batch = load_task("anny/seen", samples=2, vertices=800).batch(torch.arange(2))
     pose = run_attack(FGM(budget), surrogate, batch).pose
     expected = pmd(victim(pose, batch.identity), batch)
-    np.testing.assert_allclose(record["metrics"]["pmd"]["per_sample"], expected.detach(), rtol=1e-6)
+    np.testing.assert_allclose(record.metrics.pmd.per_sample, expected.detach(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"access": "transfer"}, "go together"),
-        ({"surrogate": Toy(lambda pose, identity: identity)}, "go together"),
         ({"access": "straight-through"}, "needs a defence"),
     ],
 )

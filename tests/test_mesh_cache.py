@@ -1,4 +1,4 @@
-"""Strict mesh readers and the converted cache: order kept, resumable, wrong files named."""
+"""Meshes of data sets and their converted cache: order kept, resumable, wrong files named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import fcntl
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 
 from posebench.benchmark.data import mesh_cache
 from posebench.benchmark.data.mesh_cache import cache_folder, open_meshes
-from posebench.benchmark.data.mesh_reader import read_mesh
+from posebench.benchmark.meshes.files import read_data
+from posebench.benchmark.meshes.obj import any_obj, plain_obj
+from posebench.benchmark.meshes.types import MeshData
 from posebench.errors import InputError
 from tests.forged_data import FACES, body, obj_text, ply_bytes, write_meshes
 
@@ -51,51 +54,106 @@ FORMS: dict[str, tuple[str, bytes]] = {
 def test_every_form_gives_the_same_mesh(form: str, tmp_path: Path) -> None:
     suffix, raw = FORMS[form]
     (tmp_path / f"a.{suffix}").write_bytes(raw)
-    mesh = read_mesh(tmp_path / f"a.{suffix}")
-    np.testing.assert_allclose(mesh.vertices, POINTS, rtol=0, atol=0 if suffix == "obj" else 1e-7)
+    mesh = read_data(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(mesh.points, POINTS, rtol=0, atol=0 if suffix == "obj" else 1e-7)
     np.testing.assert_array_equal(mesh.faces, FACES)
 
 
 def test_point_cloud_has_no_faces(tmp_path: Path) -> None:
     (tmp_path / "a.ply").write_bytes(ply_bytes(POINTS, None, "binary_little_endian"))
-    mesh = read_mesh(tmp_path / "a.ply")
-    assert (len(mesh.vertices), len(mesh.faces)) == (len(POINTS), 0)
+    mesh = read_data(tmp_path / "a.ply")
+    assert (len(mesh.points), mesh.faces) == (len(POINTS), None)
 
 
-QUADS = PLAIN[: PLAIN.index("f ")] + "f 1 2 3 4\n"
+ODD = {
+    "a colour": ("v 0.1", "v 0.1"),
+    "relative": ("f 1 2 3", "f -12 -11 -10"),
+    "texture": ("f 1 2 3", "f 1/4/7 2/5/8 3/6/9"),
+    "normals": ("f 1 2 3", "f 1//7 2//8 3//9"),
+    "quad": ("f 1 2 3", "f 1 2 3 4"),
+    "underscore": ("v 0", "v 1_0"),
+    "two on a line": ("\nv ", " 7\rv "),
+    "faces on a line": ("\nf 3", " f 3"),
+    "a letter in a line": ("f 3 4 5", "f 3 f 5"),
+    "continued": ("f 3 4 5", "f 3 \\\n 4 5"),
+    "blank lines": ("\nf 3", "\n\nf 3"),
+    "vertex after": ("f 11", "v 0 0 0\nf 11"),
+    "comment": ("\nf 3", "\n# x\nf 3"),
+    "half a corner": ("f 1 2 3", "f 1 2 2.5"),
+    "short vertex": ("v 0", "v\nv 0"),
+    "last line cut": ("f 10 11 12\n", "f 10 11"),
+    "vast": ("f 1 2 3", "f 1 2 99999999999999999999"),
+}
+
+
+def read_by(reader: Callable[[bytes], MeshData | None], raw: bytes) -> Any:
+    """Points and faces as lists, or that the file was refused."""
+    try:
+        mesh = reader(raw)
+    except InputError:
+        return "refused"
+    return None if mesh is None else (mesh.points.tolist(), np.asarray(mesh.faces).tolist())
+
+
+def test_plain_files_are_read_at_once_and_as_by_lines() -> None:
+    for raw in (PLAIN.encode(), PLAIN.replace("\n", "\r\n").encode(), PLAIN.rstrip().encode()):
+        assert read_by(plain_obj, raw) == read_by(any_obj, raw) != "refused"
+
+
+def test_faces_of_two_files_are_not_one_array() -> None:
+    one, two = plain_obj(PLAIN.encode()), plain_obj(PLAIN.encode())
+    assert one is not None
+    assert two is not None
+    assert one.faces is not None
+    one.faces[0] = 0
+    np.testing.assert_array_equal(two.faces, FACES)
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_files_are_read_as_by_lines_or_left_to_that(case: str) -> None:
+    raw = PLAIN.replace(*ODD[case], 1).encode()
+    assert read_by(plain_obj, raw) in (None, read_by(any_obj, raw))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    at=st.floats(0, 1, exclude_max=True),
+    junk=st.text("vf 0123456789.-+eE_/\\\r\n\t#nai", max_size=4),
+    lost=st.integers(0, 4),
+)
+def test_damaged_files_are_read_as_by_lines(at: float, junk: str, lost: int) -> None:
+    place = int(at * len(PLAIN))
+    raw = (PLAIN[:place] + junk + PLAIN[place + lost :]).encode()
+    assert read_by(plain_obj, raw) in (None, read_by(any_obj, raw))
+
+
 BINARY = ply_bytes(POINTS, form="binary_little_endian")
 BAD: dict[str, tuple[str, bytes, str]] = {
-    "empty": ("obj", b"", "no vertices"),
-    "no vertices": ("obj", b"f 1 2 3\n", "no vertices"),
-    "cut in a vertex": ("obj", PLAIN[:150].encode(), "number|column"),
-    "cut before a face's end": ("obj", (PLAIN + "f 1 2").encode(), "column"),
-    "quads": ("obj", QUADS.encode(), "4 numbers"),
-    "text": ("obj", b"v a b c\nf 1 2 3\n", "convert"),
+    "empty": ("obj", b"", "an empty file"),
+    "no vertices": ("obj", b"f 1 2 3\n", "not there|no vertices"),
+    "cut in a vertex": ("obj", PLAIN[:150].encode(), "number|3 coordinates"),
+    "cut before a face's end": ("obj", (PLAIN + "f 1 2").encode(), "needs 3 corners"),
+    "text": ("obj", b"v a b c\nf 1 2 3\n", "line 1: 'a' is no number"),
     "nan": ("obj", b"v nan 0 0\nv 0 1 0\nv 1 0 0\nf 1 2 3\n", "not finite"),
     "infinite": ("obj", b"v 1e999 0 0\nv 0 1 0\nv 1 0 0\nf 1 2 3\n", "not finite"),
-    "face beyond": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 13").encode(), "other vertices"),
-    "face from zero": ("obj", PLAIN.replace("f 1 2 3", "f 0 2 3").encode(), "other vertices"),
-    "relative face": ("obj", PLAIN.replace("f 1 2 3", "f -1 -2 -3").encode(), "other vertices"),
-    "vast face": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 1e300").encode(), "no vertex numbers"),
-    "half a face number": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 2.5").encode(), "no vertex num"),
+    "face beyond": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 13").encode(), "not there"),
+    "face from zero": ("obj", PLAIN.replace("f 1 2 3", "f 0 2 3").encode(), "not there"),
+    "vast face": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 1e300").encode(), "no whole number"),
+    "half a face number": ("obj", PLAIN.replace("f 1 2 3", "f 1 2 2.5").encode(), "no whole num"),
     "binary junk": ("obj", bytes(range(256)), "no vertices"),
-    "ply without header": ("ply", PLAIN.encode(), "no PLY header"),
-    "ply cut": ("ply", BINARY[:-5], "cut off"),
+    "ply without header": ("ply", PLAIN.encode(), "does not start with 'ply'"),
+    "ply cut": ("ply", BINARY[:-5], "cut off|ends inside"),
     "ply cut in vertices": ("ply", BINARY[: BINARY.index(b"end_header") + 60], "cut off"),
-    "ascii ply cut": ("ply", ply_bytes(POINTS)[:-50], "cut off|column"),
+    "ascii ply cut": ("ply", ply_bytes(POINTS)[:-50], "cut off|shorter than"),
     "ply of a billion": ("ply", BINARY.replace(b"vertex 12", b"vertex 99999999999"), "cut off"),
-    "ply of more": ("ply", BINARY.replace(b"vertex 12", b"vertex 999999999999"), "header line"),
-    "ply of strings": ("ply", BINARY.replace(b"uchar red", b"string red"), "header line"),
-    "ply of lists": ("ply", BINARY.replace(b"uchar red", b"list uchar int red"), "lists in vertex"),
-    "ply without z": ("ply", BINARY.replace(b"float z", b"float w"), "without x, y and z"),
-    "ply format": ("ply", BINARY.replace(b"binary_little_endian", b"zipped"), "format 'zipped'"),
-    "ply quads": ("ply", ply_bytes(POINTS).replace(b"\n3 0 1 2", b"\n4 0 1 2 3"), "column"),
-    "ply lines": ("ply", BINARY.replace(b"\x03\0\0\0\0\1", b"\x02\0\0\0\0\1"), "not triangles"),
-    "long line": ("obj", b"v " + b"1 " * 2**20, "4096 characters"),
-    "many lines": ("obj", b"v 1 1 1\n" * 2_000_001, "2000000 lines"),
-    "many lines of a ply": ("ply", ply_bytes(POINTS) + b"1\n" * 2_000_001, "2000000 lines"),
-    "over 64 MiB": ("obj", bytes(2**26 + 1), "over 64 MiB"),
-    "other suffix": ("stl", b"solid", "not a mesh"),
+    "ply of strings": ("ply", BINARY.replace(b"uchar red", b"string red"), "no property"),
+    "ply of lists": ("ply", BINARY.replace(b"uchar red", b"list uchar int red"), "no lists"),
+    "ply without z": ("ply", BINARY.replace(b"float z", b"float w"), "columns x, y and z"),
+    "ply format": ("ply", BINARY.replace(b"binary_little_endian", b"zipped"), "no known format"),
+    "ply lines": ("ply", BINARY.replace(b"\x03\0\0\0\0\1", b"\x02\0\0\0\0\1"), "."),
+    "long line": ("obj", b"v " + b"1 " * 2**20, "longer than"),
+    "too large": ("obj", bytes(2**27 + 1), "of text, at most"),
+    "other suffix": ("stil", b"solid", "unknown file ending '.stil'"),
 }
 
 
@@ -105,16 +163,16 @@ def test_bad_mesh_ends_in_one_line(case: str, tmp_path: Path) -> None:
     path = tmp_path / f"bad.{suffix}"
     path.write_bytes(raw)
     with pytest.raises(InputError, match=part) as caught:
-        read_mesh(path)
-    assert str(path) in str(caught.value)
+        read_data(path)
+    assert case == "other suffix" or str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_file_and_no_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.obj")  # opening it would wait for ever
-    for name in ("absent.obj", "pipe.obj"):
-        with pytest.raises(InputError, match="no such file"):
-            read_mesh(tmp_path / name)
+    for name, part in (("absent.obj", "No such file"), ("pipe.obj", "not a regular file")):
+        with pytest.raises(InputError, match=part):
+            read_data(tmp_path / name)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True, database=None)
@@ -132,9 +190,10 @@ def test_damaged_meshes_are_read_or_refused(
     path = tmp_path_factory.mktemp("fuzz") / f"a.{suffix}"
     path.write_bytes(raw[:place] + junk + (b"" if cut else raw[place + len(junk) :]))
     with contextlib.suppress(InputError):
-        mesh = read_mesh(path)
-        assert np.isfinite(mesh.vertices).all()
-        assert mesh.vertices.shape[1] == mesh.faces.shape[1] == 3
+        mesh = read_data(path)
+        assert np.isfinite(mesh.points).all()
+        assert mesh.points.shape[1] == 3
+        assert mesh.faces is None or mesh.faces.shape[1] == 3
 
 
 # ---- the cache
@@ -174,14 +233,14 @@ def test_stopped_conversion_goes_on(
     torn: int, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after seven meshes, perhaps in the middle of the eighth."""
-    real, read = mesh_cache.read_mesh, list[str]()
+    real, read = mesh_cache.read_data, list[str]()
 
     def stopped(path: Path) -> Any:
         if path == files[7]:
             raise KeyboardInterrupt
         return real(path)
 
-    monkeypatch.setattr(mesh_cache, "read_mesh", stopped)
+    monkeypatch.setattr(mesh_cache, "read_data", stopped)
     with pytest.raises(KeyboardInterrupt):
         open_meshes(files)
     (part,) = cache_folder(files[0].parent).iterdir()
@@ -192,7 +251,7 @@ def test_stopped_conversion_goes_on(
         read.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(mesh_cache, "read_mesh", counted)
+    monkeypatch.setattr(mesh_cache, "read_data", counted)
     done: list[int] = []
     table = open_meshes(files, progress=done.append)
     assert done[0] == 7
@@ -207,6 +266,24 @@ def test_changed_files_are_converted_again(files: list[Path]) -> None:
     table = open_meshes(files)
     np.testing.assert_allclose(table.vertices[4], POINTS, atol=1e-7)
     assert len(list(table.path.parent.iterdir())) == 3, "the old conversion is gone"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new time", "time of the old file"])
+def test_a_file_replaced_by_one_of_equal_size_is_converted(kept: bool, files: list[Path]) -> None:
+    """As from a second archive, which may even set the old file's time of change."""
+    open_meshes(files)
+    before = files[4].stat()
+    text = files[4].read_text(encoding="utf-8").splitlines(keepends=True)
+    text[2], text[3] = text[3], text[2]  # the same length, another mesh
+    fresh = files[4].with_name("fresh")
+    fresh.write_text("".join(text), encoding="utf-8")
+    if kept:
+        os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+    fresh.replace(files[4])
+    assert files[4].stat().st_size == before.st_size
+    assert (files[4].stat().st_mtime_ns == before.st_mtime_ns) == kept
+    swapped = expected()[4][[0, 1, 3, 2, *range(4, 12)]]
+    np.testing.assert_array_equal(open_meshes(files).vertices[4], swapped)
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "shape"])
@@ -226,7 +303,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "faces": (obj_text(POINTS, FACES[::-1]), "other faces than"),
     "fewer faces, as if cut off": (obj_text(POINTS, FACES[:-1]), "other faces than"),
     "no faces": (obj_text(POINTS, FACES[:0]), "no faces"),
-    "cut in a number": (PLAIN[:-3], "not a mesh|other faces"),
+    "cut in a number": (PLAIN[:-3], "needs 3 corners|other faces"),
     "cut before the faces": (PLAIN[:200], "no faces"),
     "millimetres": (obj_text(1000 * POINTS), "longest side .* metres .millimetres"),
     "inches": (obj_text(POINTS / 0.0254), "expected 0.5 to 3 metres"),

@@ -18,16 +18,14 @@ from PIL import Image
 from posebench.benchmark.meshes import types as mesh_data
 from posebench.benchmark.meshes.files import (
     READERS,
-    UPS,
     WRITTEN,
     MeshFile,
-    check_body,
-    frame_for,
     read_mesh,
     write_displaced,
     write_mesh,
 )
-from posebench.benchmark.meshes.points import lzf_decompressed
+from posebench.benchmark.meshes.frame import UPS, check_body, frame_for
+from posebench.benchmark.meshes.pcd import lzf_decompressed
 from posebench.errors import InputError
 from tests.bad_meshes import FACES, POINTS, glb, gltf, obj_text, pcd, ply_binary, ply_text
 
@@ -414,7 +412,7 @@ def test_more_points_than_the_limit(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reader knows the limits; lowered here, so that no large file is needed."""
-    for module in ("types", "obj", "ply_header", "points", "trimesh_io"):
+    for module in ("types", "obj", "pcd", "ply_header", "points", "trimesh_io"):
         monkeypatch.setattr(f"posebench.benchmark.meshes.{module}.MAX_POINTS", 500, raising=False)
     path = tmp_path / f"a{ending}"
     if ending == ".pcd":
@@ -427,7 +425,7 @@ def test_more_points_than_the_limit(
 
 
 def test_more_triangles_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("types", "ply"):
+    for module in ("types", "obj", "ply"):
         monkeypatch.setattr(f"posebench.benchmark.meshes.{module}.MAX_FACES", 1000)
     for name, content in {
         "a.obj": obj_text(POINTS, FACES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -28,15 +29,17 @@ from posebench.attacks import (
 )
 from posebench.attacks.universal import interpolated
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.evaluation.harness import evaluate, evaluate_sweep
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.harness import evaluate, evaluate_all
 from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.types import Cost
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
 from posebench.objective import pmd
 from posebench.rng import generator_for
-from posebench.victims import load_victim
+from posebench.victims import load_network
 from posebench.victims.wrappers import EqualPoints
 from tests.toys import Cheat, Counting, Toy, random_batch, random_points
 
@@ -108,7 +111,7 @@ def test_added_points_stay_in_the_box_and_old_ones_where_they_were(attack: str) 
 @pytest.mark.parametrize("norm", ["drop", "add"])
 def test_saliency_beats_chance(norm: str) -> None:
     """On a trained network, against the worst of 10 random choices."""
-    victim, _ = load_victim("npt-mp")
+    victim, _ = load_network("npt-mp")
     batch = load_task("anny/seen", samples=2, vertices=800).batch(torch.arange(2))
     budget = Budget(0.1, "drop" if norm == "drop" else "add")
 
@@ -176,26 +179,26 @@ def test_bad_input_is_one_clear_error(make: object, words: str) -> None:
 
 
 def test_the_harness_wraps_victims_that_need_equal_counts() -> None:
-    network, _ = load_victim("npt")
+    network, _ = load_network("npt")
     record = evaluate(network, attack=Drop(Budget(0.05, "drop"), iterations=1), samples=1)
-    assert record["cell"]["wrappers"] == [EqualPoints.__name__]
-    assert record["metrics"]["radius"] == 85
-    assert record["metrics"]["norms"]["dropped"]["max"] == pytest.approx(0.05)
+    assert record.cell.wrappers == (EqualPoints.__name__,)
+    assert record.metrics.attack.radius == 85
+    assert record.metrics.attack.norms["dropped"].max == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("norm", ["drop", "add"])
 def test_sweeps_over_shares_of_points_cannot_fall(norm: str) -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     kind: Norm = "drop" if norm == "drop" else "add"
-    attacks = [make_attack(norm, Budget(eps, kind), 2) for eps in (0.0, 0.02, 0.05)]
-    records = evaluate_sweep(network, attacks, samples=2, vertices=800)
-    values = [record["metrics"]["pmd"]["per_sample"] for record in records]
-    assert values[0] == records[0]["metrics"]["clean_pmd"]["per_sample"]
+    attacks = tuple(make_attack(norm, Budget(eps, kind), 2) for eps in (0.0, 0.02, 0.05))
+    records = evaluate_all(Evaluation(network, attacks, samples=2, vertices=800))
+    values = [record.metrics.pmd.per_sample for record in records]
+    assert values[0] == records[0].metrics.clean_pmd.per_sample
     assert all(low <= high for low, high in zip(values[0], values[1], strict=True))
     assert all(low <= high for low, high in zip(values[1], values[2], strict=True))
     key = "dropped" if norm == "drop" else "added"
-    assert records[0]["metrics"]["norms"][key]["max"] == 0
-    assert records[2]["metrics"]["norms"][key]["max"] <= 0.05
+    assert records[0].metrics.attack.norms[key].max == 0
+    assert records[2].metrics.attack.norms[key].max <= 0.05
 
 
 def test_interpolation_is_exact_for_linear_fields() -> None:
@@ -232,17 +235,17 @@ def test_universal_finds_the_one_direction_that_hurts_all() -> None:
 
 
 def test_universal_through_the_harness_beats_noise_and_refuses_too_many_samples() -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     made = Universal(Budget(0.05), iterations=2)
     record = evaluate(network, attack=made, samples=2, vertices=800)
-    assert record["metrics"]["pmd"]["mean"] > record["metrics"]["clean_pmd"]["mean"]
-    assert record["cost"] == {"forwards": 0, "backwards": 0, "fit_backwards": 3 * 16}
+    assert record.metrics.pmd.mean > record.metrics.clean_pmd.mean
+    assert record.cost == Cost(0, 0, fit_backwards=3 * 16)
     with pytest.raises(InputError, match="at most 4080 samples"):
         evaluate(network, attack=made, samples=4081, vertices=800)
 
 
 def test_transfer_needs_a_surrogate_and_the_command_line_gives_one(tmp_path: Path) -> None:
-    network, _ = load_victim("npt-mp")
+    network, _ = load_network("npt-mp")
     with pytest.raises(InputError, match="needs access 'transfer'"):
         evaluate(network, attack=Transfer(Budget(0.05)), samples=1)
     words = "run --victim npt-mp --attack transfer --iterations 1 --samples 1 --eps 0.02 --json"
@@ -262,7 +265,7 @@ def test_a_decorated_class_is_an_attack() -> None:
             self, victim: Victim, batch: Batch, *, generator: Generator | None = None
         ) -> AttackResult:
             pose = batch.pose.replace(batch.pose.points + torch.eye(3, dtype=torch.float64)[0])
-            return AttackResult(pose, torch.zeros(len(batch)), 0, 0)
+            return AttackResult(pose)
 
     try:
         batch = random_batch((20, 13))
@@ -287,12 +290,24 @@ class Drift:
 
     def __call__(self, victim, batch, *, generator=None):
         pose = batch.pose.replace(batch.pose.points + 1.0)
-        return AttackResult(pose, batch.pose.points.new_zeros(len(batch)), 0, 0)
+        return AttackResult(pose)
 
 
 class Nothing:
     def __call__(self, pose, *, generator=None):
         return pose
+
+
+def extent(output, batch):
+    return output.points.abs().amax(dim=(1, 2))
+
+
+class NoVictim:
+    pass
+"""
+
+CRUMBLING = """
+raise RuntimeError("out of mortar")
 """
 
 PROJECT = """
@@ -304,39 +319,56 @@ name = "posebench-drift"
 version = "1.0"
 [project.entry-points."posebench.attacks"]
 drift = "posebench_drift:Drift"
+crumbling-attack = "posebench_crumbling:Attack"
 [project.entry-points."posebench.defenses"]
 nothing = "posebench_drift:Nothing"
+crumbling-defence = "posebench_crumbling:Defence"
+[project.entry-points."posebench.metrics"]
+extent = "posebench_drift:extent"
+crumbling-metric = "posebench_crumbling:metric"
+[project.entry-points."posebench.victims"]
+no-victim = "posebench_drift:NoVictim"
 [tool.setuptools]
-py-modules = ["posebench_drift"]
+py-modules = ["posebench_drift", "posebench_crumbling"]
 """
 
 
-def test_a_package_installed_by_pip_brings_attacks_and_defences(tmp_path: Path) -> None:
+def test_a_package_installed_by_pip_brings_what_works_and_harms_nothing(tmp_path: Path) -> None:
+    """Attack, defence and metric join; what cannot be imported is shown, and refused by name."""
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     (source / "posebench_drift.py").write_text(PLUGIN)
+    (source / "posebench_crumbling.py").write_text(CRUMBLING)
     (source / "pyproject.toml").write_text(PROJECT)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     quiet = ["--disable-pip-version-check", "--root-user-action=ignore"]
     subprocess.run([*pip, *quiet, "--target", str(site), str(source)], check=True, cwd=tmp_path)
-    words = "run --victim npt-mp --attack drift --defense nothing --samples 1 --json"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "posebench.benchmark.cli.app",
-            *words.split(),
-            "--out",
-            str(tmp_path),
-        ],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def posebench(words: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+        return subprocess.run(
+            [sys.executable, "-m", "posebench.benchmark.cli.app", *words.split()],
+            env={**os.environ, "PYTHONPATH": path, "COLUMNS": "400"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    same = f"run --victim npt-mp --samples 1 --json --out {tmp_path}"
+    done = posebench(f"{same} --attack drift --defense nothing")
     assert done.returncode == 0, done.stderr
-    assert '"attack": "drift"' in done.stdout
-    assert '"defense": "nothing"' in done.stdout
+    (record,) = json.loads(done.stdout)
+    assert (record["cell"]["attack"], record["cell"]["defense"]) == ("drift", "nothing")
+    assert record["metrics"]["extent"]["mean"] > 0
+    assert "crumbling-metric" not in record["metrics"]
+    listed = posebench("list")
+    assert listed.returncode == 0, listed.stderr
+    broken = [line for line in listed.stdout.splitlines() if line.startswith("broken: ")]
+    assert len(broken) == 4
+    assert sum("'posebench-drift' cannot be used" in line for line in broken) == 4
+    assert sum("RuntimeError: out of mortar" in line for line in broken) == 3
+    assert sum("victim 'no-victim'" in line and "it has no spec" in line for line in broken) == 1
+    refused = posebench(f"{same} --attack crumbling-attack")
+    assert refused.returncode == 2
+    assert "attack 'crumbling-attack' of package 'posebench-drift'" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from posebench.attacks import FGM, PGD
-from posebench.benchmark.audit.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
+from posebench.attacks import PGD
 from posebench.benchmark.cli.app import main
-from posebench.benchmark.evaluation.metrics import attack_metrics
-from posebench.benchmark.records.store import Record, read_records
-from posebench.benchmark.reports import page, paper
-from posebench.benchmark.reports.build import headline
-from posebench.benchmark.reports.page import answer, explained, page_data, page_text, ranking
-from posebench.benchmark.reports.page_curves import TAUS, curves, success, transfer_matrices
+from posebench.benchmark.records.form import attack_settings
+from posebench.benchmark.records.store import read_records
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports import page
+from posebench.benchmark.reports import shipped as shipped_weights
+from posebench.benchmark.reports.leaderboard import headline
+from posebench.benchmark.reports.page import explained, page_data, page_text
+from posebench.benchmark.reports.page_curves import TAUS, curves, success
+from posebench.benchmark.reports.page_matrices import transfer_matrices
+from posebench.benchmark.reports.page_ranking import answer, ranking
 from posebench.benchmark.reports.page_samples import packed, read_samples, unpacked
+from posebench.benchmark.reports.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
+from posebench.benchmark.reports.selection import ENSEMBLE_08, shipped_plain
+from posebench.benchmark.stats.success import success_rates
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
@@ -77,7 +84,7 @@ def records() -> list[Record]:
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of SHIPPED count as made from weights that come with the library."""
-    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c" * 64})
+    monkeypatch.setattr(shipped_weights, "shipped_fingerprints", lambda: {"c" * 64})
 
 
 # ---- the file
@@ -117,12 +124,14 @@ def test_every_record_is_a_row_with_its_numbers(committed: str, records: list[Re
     data = json.loads(Reader(committed).data)
     assert len(data["cells"]) == len(records)
     for row, record in zip(data["cells"], records, strict=True):
-        metrics, cell = record["metrics"], record["cell"]
-        assert row["pmd"][0] == metrics["pmd"]["mean"] * 1e4
-        assert row["clean"][1:] == [end * 1e4 for end in metrics["clean_pmd"]["ci95"]]
-        for key in ("task", "training", "eps", "defense", "access", "samples"):
-            assert row[key] == cell[key]
-        assert row["commit"] == record["environment"]["commit"]
+        metrics, cell = record.metrics, record.cell
+        assert row["pmd"][0] == metrics.pmd.mean * 1e4
+        assert row["clean"][1:] == [end * 1e4 for end in metrics.clean_pmd.ci95]
+        assert (row["task"], row["training"]) == (cell.task, cell.weights.training)
+        assert (row["access"], row["samples"]) == (str(cell.access), cell.samples)
+        assert row["eps"] == (cell.attack and cell.attack.eps)
+        assert row["defense"] == (cell.defense and cell.defense.name)
+        assert row["commit"] == record.environment.commit
 
 
 @pytest.mark.usefixtures("shipped")
@@ -132,7 +141,7 @@ def test_hostile_and_undefined_values_stay_text() -> None:
         made(victim=bad, task=bad, **SHIPPED),
         made(pmd=(math.nan, 1.0), training=bad, **SHIPPED),
         made(pmd=(math.nan, math.nan), **SHIPPED),
-        {**made(**SHIPPED, attack="none such", attack_settings=bad), "flags": [bad]},
+        replace(made(**SHIPPED, attack="none such", attack_settings=bad), flags=(bad,)),
     ]
     text = page_text(hostile, [], "")
     assert "alert(1)</script>" not in text
@@ -150,7 +159,9 @@ def test_hostile_and_undefined_values_stay_text() -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
-    ensemble = {**paper.ENSEMBLE_08, "attack": "pt-ensemble", "fingerprint": "same"}
+    assert ENSEMBLE_08 is not None
+    ensemble = {"attack": "pt-ensemble", "attack_settings": ENSEMBLE_08.settings}
+    ensemble["fingerprint"] = "5a" * 32
     plain = [
         made(victim="npt", pmd=(0.01, 0.03), **SHIPPED, **ensemble),
         made(victim="gct", pmd=(0.04, 0.04), **SHIPPED, **ensemble),
@@ -158,28 +169,29 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
         made(victim="gct", pmd=(0.01, 0.01, 0.01), **SHIPPED),
         made(victim="npt", pmd=(0.5, 0.5), **{**SHIPPED, "recipe": {"seed": 2}}),
     ]
-    rows = ranking([record for record in plain if paper.shipped_plain(record)])
-    assert [row["victim"] for row in rows] == ["npt", "gct"]
+    rows = ranking([record for record in plain if shipped_plain(record)])
+    assert [row.victim for row in rows] == ["npt", "gct"]
     found = answer(rows, plain)
     assert found is not None
-    assert found["ratio"] == pytest.approx([2.0, 0.04 / 0.03, 4.0]), "means 0.04 and 0.02"
-    assert (found["by"], found["wins"]) == ("worst", 2)
-    assert (found["first_by_fgm"], found["seeds"]) == (False, pytest.approx([5000.0]))
-    rows[1]["worst"]["fingerprint"] = "other"
+    assert found.ratio == pytest.approx((2.0, 0.04 / 0.03, 4.0)), "means 0.04 and 0.02"
+    assert (found.by, found.wins) == ("worst", 2)
+    assert (found.first_by_fgm, found.seeds) == (False, pytest.approx((5000.0,)))
+    assert rows[1].worst is not None
+    rows[1] = replace(rows[1], worst=replace(rows[1].worst, fingerprint="07" * 32))
     other = answer(rows, plain)
     assert other is not None
-    assert other["ratio"] is None
+    assert other.ratio is None
     assert answer(rows[:1], plain) is None
 
 
 def chain(eps: tuple[float, ...], **cell: Any) -> list[Record]:
-    """A sweep's records as ``evaluate_sweep`` makes them."""
+    """A sweep's records as ``evaluate_all`` makes them."""
     found: list[Record] = []
     for number, value in enumerate(eps):
-        warm = f" warm from eps {eps[number - 1]:g}" if number else ""
         record = made(pmd=(1e-3 * (number + 1), 3e-3), eps=value, **SHIPPED, **cell)
-        record["cell"]["attack_settings"] = repr(FGM(Budget(value))) + warm
-        found.append(record)
+        assert record.cell.attack is not None
+        warm = replace(record.cell.attack, warm_from=eps[number - 1] if number else None)
+        found.append(replace(record, cell=replace(record.cell, attack=warm)))
     return found
 
 
@@ -188,31 +200,30 @@ def test_sweeps_are_told_from_single_cells_and_from_each_other() -> None:
     other = chain((0.01, 0.02), victim="posemae")
     found = sweeps([*two[::-1], made(), *one, *other, made(eps=0.02, victim="gct")])
     assert sorted(len(each) for each in found) == [3, 4]
-    by_victim = {each[0]["cell"]["victim"]: each for each in found}
+    by_victim = {each[0].cell.victim: each for each in found}
     assert by_victim["npt"] == one
     assert by_victim["gct"] == two
     (first, second) = curves(found)
-    assert [first["victim"], second["victim"]] == ["gct", "npt"]
-    assert [point["eps"] for point in second["points"]] == [0.0, 0.02, 0.04]
-    assert second["points"][1]["pmd"][0] == pytest.approx(25.0)
+    assert [first.victim, second.victim] == ["gct", "npt"]
+    assert [point.eps for point in second.points] == [0.0, 0.02, 0.04]
+    assert second.points[1].pmd[0] == pytest.approx(25.0)
 
 
 def test_success_over_tau_is_the_metric_at_every_threshold() -> None:
     rng = np.random.default_rng(0)
-    clean, attacked = rng.lognormal(-7, 1, 40), rng.lognormal(-5, 1.5, 40)
-    record = made(pmd=tuple(attacked))
-    record["metrics"]["clean_pmd"]["per_sample"] = clean.tolist()
-    for tau, (middle, low, high) in zip(TAUS, success(record), strict=True):
-        expected = attack_metrics(clean, attacked, tau=float(tau))["asr@tau"]
+    clean, attacked = rng.lognormal(-6, 1, 40), rng.lognormal(-5, 1.5, 40)
+    undefined = 0
+    for tau, (middle, low, high) in zip(TAUS, success(clean, attacked), strict=True):
+        expected = success_rates(clean, attacked, attacked, tau=float(tau))["asr@tau"]
         if math.isnan(expected):
-            assert (middle, low, high) == (None, None, None)
+            assert np.isnan((middle, low, high)).all()
+            undefined += 1
         else:
             assert middle == pytest.approx(expected, abs=1e-4)
-            assert low is not None
-            assert high is not None
             assert 0 <= low <= middle <= high <= 1
-    record["metrics"]["pmd"]["per_sample"][0] = None
-    assert success(record) == [[None] * 3] * len(TAUS)
+    assert 0 < undefined < len(TAUS)
+    attacked[0] = math.nan
+    assert np.isnan(success(clean, attacked)).all()
 
 
 def test_transfer_matrix_puts_targets_in_rows() -> None:
@@ -221,9 +232,10 @@ def test_transfer_matrix_puts_targets_in_rows() -> None:
         for target, source, value in (("npt", "gct", 0.02), ("gct", "gct", 0.05))
     ]
     (matrix,) = transfer_matrices([*cells, made(**SHIPPED)])
-    assert matrix["columns"] == ["gct"]
-    assert [row["victim"] for row in matrix["rows"]] == ["gct", "npt"]
-    assert [row[0]["pmd"][0] for row in matrix["values"]] == pytest.approx([500.0, 200.0])
+    assert matrix.columns == ("gct",)
+    assert [row.victim for row in matrix.rows] == ["gct", "npt"]
+    shown = [row[0].pmd[0] for row in matrix.values if row[0] is not None]
+    assert shown == pytest.approx([500.0, 200.0])
 
 
 def test_flags_are_explained_from_the_documentation() -> None:
@@ -242,8 +254,8 @@ def test_commands_name_shipped_weights_and_leave_out_what_they_cannot_say(
 ) -> None:
     names = {path.name for path in (ROOT / "victims" / "weights").glob("*.safetensors")}
     for row in page_data(records, [], "")["cells"]:
-        assert row["command"] is not None
-        words = shlex.split(row["command"])
+        assert row.command is not None
+        words = shlex.split(row.command)
         assert words[:3] == ["posebench", "run", "--victim"]
         given = words[words.index("--weights") + 1]
         assert given == UNKNOWN_WEIGHTS or Path(given).name in names
@@ -282,7 +294,7 @@ def test_a_rows_command_makes_the_record_again(
     first = ["posebench", "run", "--victim", "npt-mp", "--weights", str(weights), "--size", "tiny"]
     made_first = run([*first, "--samples", "2", *options.split()], tmp_path / "a")
     found = read_records(tmp_path / "a")
-    commands = {row["command"] for row in page_data(found, [], "")["cells"]}
+    commands = {row.command for row in page_data(found, [], "")["cells"]}
     assert len(commands) == 1
     again = [w if w != UNKNOWN_WEIGHTS else str(weights) for w in shlex.split(str(*commands))]
     assert run(again, tmp_path / "b") == made_first
@@ -305,11 +317,11 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
     samples = read_samples(BOARDS / "samples")
     assert len(samples) == 2
     by_cell = {
-        (r["cell"]["weights_sha256"], r["cell"]["attack_settings"]): r
-        for r in sorted(records, key=lambda r: int(r["cell"]["samples"]))
-        if r["cell"]["task"] == "anny/seen"
-        and r["cell"]["access"] == "oblivious"
-        and r["cell"]["defense"] is None
+        (r.cell.weights.sha256, r.cell.attack and attack_settings(r.cell.attack)): r
+        for r in sorted(records, key=lambda r: r.cell.samples)
+        if r.cell.task == "anny/seen"
+        and r.cell.access.kind == "oblivious"
+        and r.cell.defense is None
     }
     compared = 0
     for sample in samples:
@@ -323,7 +335,7 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
             ]
             for settings, view in shown:
                 record = by_cell[views["weights_sha256"], settings]
-                recorded = record["metrics"]["pmd"]["per_sample"][number]
+                recorded = record.metrics.pmd.per_sample[number]
                 # Batches round otherwise than single pairs; twenty steps of PGD multiply that.
                 off = 0.15 if str(settings).startswith("PGD") else 5e-3
                 assert view["pmd"] == pytest.approx(recorded, rel=off)

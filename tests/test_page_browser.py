@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.reports.build import write_tables
+from posebench.benchmark.reports.page import page_text
 from tests.made_records import made
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -217,4 +219,29 @@ def test_hostile_names_are_shown_as_text(browser: Browser, tmp_path: Path) -> No
     assert visit.texts(COLUMN.format(2)) == [name]
     assert visit.texts(COLUMN.format(6)) == ["-"]
     assert visit.page.locator("img").count() == 0
+    visit.leave()
+
+
+def test_a_thousand_rows_at_once_are_drawn_and_all_are_searched(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Twenty thousand would make every keystroke wait."""
+    record = made()
+    cells = [replace(record.cell, seed=number, task=f"t{number}") for number in range(1203)]
+    path = tmp_path / "index.html"
+    path.write_text(page_text([replace(record, cell=cell) for cell in cells], [], ""), "utf-8")
+    visit = Visit(browser, path)
+    rows, count = visit.page.locator("#cells-table tbody tr"), visit.page.locator("#cells-count")
+    more = visit.page.locator("#cells-more")
+    expect(rows).to_have_count(1000)
+    expect(count).to_have_text("1203 of 1203 results, the first 1000 shown")
+    expect(more).to_have_text("Show 203 more")
+    more.click()
+    expect(rows).to_have_count(1203)
+    expect(count).to_have_text("1203 of 1203 results")
+    expect(more).to_be_hidden()
+    visit.page.locator("#cells-search").fill("t1202")
+    assert visit.texts(COLUMN.format(1)) == ["t1202"]
+    visit.page.locator("#cells-search").fill("")
+    expect(rows).to_have_count(1000)
     visit.leave()

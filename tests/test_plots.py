@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +13,26 @@ from typer.testing import CliRunner
 from posebench.attacks import FGM
 from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.anny import load_task
 from posebench.benchmark.data.body import LODS, load_body
-from posebench.benchmark.evaluation.harness import VictimSource
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.parts import (
     PARTS,
     displacements,
     in_body_order,
     means_by_part,
     part_weights,
+)
+from posebench.benchmark.evaluation.parts_record import (
+    parts_problems,
     parts_record,
-    parts_table,
     read_parts,
     write_parts,
 )
-from posebench.benchmark.records.store import Record, write_record
+from posebench.benchmark.evaluation.sources import Source
+from posebench.benchmark.records.store import write_record
+from posebench.benchmark.records.types import Record, Weights
 from posebench.benchmark.reports import figures
+from posebench.benchmark.reports.curves import budgets
 from posebench.benchmark.reports.figures import (
     bar_heights,
     bars_of,
@@ -38,6 +41,8 @@ from posebench.benchmark.reports.figures import (
     heat_panels,
     sweeps_of_records,
 )
+from posebench.benchmark.reports.parts import parts_table
+from posebench.benchmark.reports.shipped import shipped_fingerprints
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.errors import InputError
 from posebench.interfaces import Budget
@@ -83,7 +88,7 @@ def test_bars_are_as_high_as_the_records_say(
     for training, mean in (("clean", 3e-2), ("adversarial", 2e-3)):
         height, below, above = bar_heights(by, training)
         assert height == pytest.approx(1e4 * mean)
-        low, high = by[training]["metrics"]["pmd"]["ci95"]
+        low, high = by[training].metrics.pmd.ci95
         assert (below, above) == pytest.approx((1e4 * (mean - low), 1e4 * (high - mean)))
         assert any(np.isclose(height, each) for each in drawn["heights"])
     assert np.isnan(bar_heights(found["gct"], "clean")[0])
@@ -100,8 +105,7 @@ def test_sweeps_differ_in_eps_alone() -> None:
     others = [made(eps=0.01, seed=1), made(eps=0.01, pmd=(1.0,)), made(eps=0.01, victim="gct")]
     found = sweeps_of_records([*several, *others], task="anny/seen", attack="fgm")
     assert list(found) == ["npt, clean training"]
-    eps = [record["cell"]["eps"] for record in found["npt, clean training"]]
-    assert eps == [0.02, 0.04, 0.08]
+    assert budgets(found["npt, clean training"]) == [0.02, 0.04, 0.08]
     with pytest.raises(InputError, match="differ in eps alone"):
         sweeps_of_records(others, task="anny/seen", attack="fgm")
 
@@ -153,19 +157,21 @@ def test_parts_of_a_run_are_written_read_and_checked(tmp_path: Path) -> None:
     again = displacements(network, attack, batch_size=3, **asked)  # type: ignore[arg-type]
     np.testing.assert_allclose(moved, again, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose((moved**2).mean(axis=1), 3 * 0.05**2, rtol=1e-5)
-    record = parts_record(moved, "npt-mp", VictimSource(), attack, task="anny/seen", seed=0)
+    source = Source(network, Weights())
+    record = parts_record(moved, source, attack, task="anny/seen", seed=0)
     path = write_parts(tmp_path, record)
-    assert read_parts(tmp_path) == [json.loads(json.dumps(record))]
+    assert read_parts(tmp_path) == [record]
     assert file_problems(path) == []
     assert f"| {moved.shape[0]} |" in parts_table([record])[-1]
-    forged = copy.deepcopy(record)
-    forged["parts"]["knee"]["relative"]["mean"] = 3.0
+    knee = replace(record.parts["knee"], relative=replace(record.parts["knee"].relative, mean=3.0))
+    forged = replace(record, parts={**record.parts, "knee": knee})
     write_parts(tmp_path, forged)
+    assert [problem.field for problem in parts_problems(forged)] == ["parts.knee.relative.mean"]
     assert [problem.field for problem in file_problems(path)] == ["parts.knee.relative.mean"]
     with pytest.raises(InputError, match=r"fgm-0\.05\.json: parts\.knee\.relative\.mean"):
         read_parts(tmp_path)
     with pytest.raises(InputError, match="moves nothing"):
-        parts_record(0 * moved, "npt-mp", VictimSource(), attack, task="anny/seen", seed=0)
+        parts_record(0 * moved, source, attack, task="anny/seen", seed=0)
 
 
 def test_heat_is_where_the_displacement_is(tmp_path: Path) -> None:
@@ -208,8 +214,8 @@ def test_the_commands_write_files(tmp_path: Path, records: list[Record]) -> None
     ("words", "part"),
     [
         ("bars --out a.svg", "must end in .png or .pdf"),
-        ("bars --out a.png --records nowhere", "holds no records"),
-        ("curves --out a.png --records nowhere", "holds no records"),
+        ("bars --out a.png --records nowhere", "no such folder of records"),
+        ("curves --out a.png --records .", "holds no records"),
         ("heat --victim nptt --out a.png", "did you mean"),
         ("heat --victim npt --attack fmg --out a.png", "did you mean"),
         ("heat --victim npt --size huge --out a.png", "huge"),
@@ -233,11 +239,11 @@ def test_bad_input_is_one_line(
 
 def test_committed_parts_are_of_shipped_weights_from_a_clean_tree() -> None:
     found = read_parts(ROOT / "leaderboards" / "parts")
-    assert {(r["cell"]["victim"], r["cell"]["training"]) for r in found} == {
+    assert {(record.cell.victim, record.cell.training) for record in found} == {
         (victim, training)
         for victim in ("npt-mp", "npt", "gct", "posemae")
         for training in ("clean", "adversarial")
     }
     for record in found:
-        assert record["cell"]["weights_sha256"] in figures.shipped_fingerprints()
-        assert record["environment"]["dirty"] is False
+        assert record.cell.weights_sha256 in shipped_fingerprints()
+        assert record.environment.dirty is False

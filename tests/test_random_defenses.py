@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
-from posebench.benchmark.evaluation.cells import EOT_DRAWS
-from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS
+from posebench.benchmark.evaluation.plan import EOT_DRAWS, Evaluation
+from posebench.benchmark.records.types import Cost
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
 from posebench.defenses import DEFENSES, GaussianSmoothing, KNNMean, RandomDrop
@@ -75,6 +78,16 @@ def test_knn_mean_is_the_mean_of_the_nearest() -> None:
         KNNMean(14)(pose)
 
 
+def test_knn_takes_the_nearest_of_a_whole_body_in_float32() -> None:
+    """Distances by the expanded square name other neighbours for some of these points."""
+    pose = load_task("anny/seen", samples=1, vertices=6890).batch(torch.arange(1)).pose
+    points = pose.points[0].double()
+    tree = scipy.spatial.cKDTree(points.numpy())
+    nearest = torch.from_numpy(tree.query(points.numpy(), k=8)[1])
+    expected = points[nearest].mean(dim=1).float()
+    torch.testing.assert_close(KNNMean(8)(pose).points[0], expected, rtol=0, atol=1e-6)
+
+
 def noisy(scale: float) -> Toy:
     """output = pose x (1 + scale x one draw of the generator): EOT is needed to see past it."""
 
@@ -99,27 +112,33 @@ def test_eot_averages_the_loss_over_fresh_draws_and_counts_are_told() -> None:
 def test_stochastic_systems_are_evaluated_alike_in_every_batch(name: str) -> None:
     network = initial_network(Recipe("npt-mp", size="tiny"))
     one, three = (
-        evaluate(
-            network, attack=FGM(Budget(0.02)), defense=DEFENSES[name](), access="adaptive",
-            samples=3, vertices=800, batch_size=size,
-        )
+        evaluate_all(
+            Evaluation(
+                network, (FGM(Budget(0.02)),), DEFENSES[name](), "adaptive",
+                samples=3, vertices=800,
+            ),
+            Execution(size),
+        )[0]
         for size in (1, 3)
     )  # fmt: skip
     for key in ("pmd", "clean_pmd", "noise_pmd"):
-        a, b = (record["metrics"][key]["per_sample"] for record in (one, three))
+        a, b = (record.metrics.summaries[key].per_sample for record in (one, three))
         np.testing.assert_allclose(a, b, rtol=1e-5)
-    assert one["cell"]["draws"] == EVALUATION_DRAWS
-    assert one["cost"] == {"forwards": EOT_DRAWS, "backwards": EOT_DRAWS}
+    assert one.cell.draws == EVALUATION_DRAWS
+    assert one.cost == Cost(EOT_DRAWS, EOT_DRAWS)
 
 
 def test_a_random_surrogate_attacks_alike_in_every_batch() -> None:
     victim = initial_network(Recipe("npt-mp", size="tiny")).eval()
     surrogate = Defended(victim, RandomDrop())
     one, three = (
-        evaluate(
-            victim, attack=FGM(Budget(0.05)), access="transfer", surrogate=surrogate,
-            samples=3, vertices=800, batch_size=size,
-        )["metrics"]["pmd"]["per_sample"]
+        evaluate_all(
+            Evaluation(
+                victim, (FGM(Budget(0.05)),), access="transfer", surrogate=Surrogate(surrogate),
+                samples=3, vertices=800,
+            ),
+            Execution(size),
+        )[0].metrics.pmd.per_sample
         for size in (1, 3)
     )  # fmt: skip
     np.testing.assert_allclose(one, three, rtol=1e-5)

@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from posebench.benchmark.training.recipe import (
-    DEFAULT_RECIPES,
-    adversarial_part,
-    read_recipes,
-    recipe_for,
-)
+from posebench.benchmark.training.recipe import DEFAULT_RECIPES, adversarial_part, recipe_for
+from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.errors import InputError
 
 
@@ -31,13 +27,15 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
 
 
-@pytest.mark.parametrize("name", ["table2", "table5", "options", "longer", "surface"])
+@pytest.mark.parametrize(
+    "name", ["accelerator", "table2", "table5", "options", "longer", "surface"]
+)
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
-        "table2", "table5", "options", "longer", "surface",
+        "accelerator", "table2", "table5", "options", "longer", "surface",
     }  # fmt: skip
 
 
@@ -66,6 +64,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = 'fgm'", "adversarial must be a table"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = {atack = 'fgm'}", "'attack'"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nadversarial = {eps = 'big'}", "a: "),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nshare = 0", "share must be a positive number"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\n" * 2, "two runs are called 'a'"),
         ("[[run]", "Expected"),
     ],

@@ -15,20 +15,21 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from posebench.attacks import make_attack
-from posebench.benchmark.checks.suite import plain
+from posebench.benchmark.checks.self_test import plain
 from posebench.benchmark.cli.app import app
-from posebench.benchmark.data.datasets import SMG_3D
+from posebench.benchmark.data.layouts import SMG_3D
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.gate.baseline import (
     Measurement,
+    Resolved,
+    baseline_from_json,
     baseline_text,
-    measure_cell,
-    reached_share,
     read_baseline,
     write_baseline,
 )
 from posebench.benchmark.gate.compare import Finding, compare
-from posebench.benchmark.gate.config import Gate, GateCell, read_gate
+from posebench.benchmark.gate.config import Gate, GateCell, read_cell, read_gate
+from posebench.benchmark.gate.measure import measure_cell, reached_share
 from posebench.benchmark.gate.show import conclusion, markdown, plain_text
 from posebench.benchmark.gate.victims import parameters_sha256, victim_from
 from posebench.benchmark.stats.paired import change_between, holm
@@ -37,6 +38,7 @@ from posebench.interfaces import Budget
 from posebench.module_victim import from_module
 from tests.forged_data import write_meshes
 from tests.gates import write_gate
+from tests.made_records import WHERE
 from tests.toys import small
 
 RNG = np.random.default_rng
@@ -132,22 +134,32 @@ def test_a_weaker_attack_is_found_in_one_cell_of_ten() -> None:
 
 # ---- rules
 
-CELL = GateCell("npt-mp", "fgm", pairs=4)
-DEFENDED = replace(CELL, defense="sor")
-BASE = np.array([[1e-3, 2e-3, 3e-3, 4e-3]])
-JITTER = np.array([[1.001, 0.999, 1.002, 0.998]])
+
+def cell_of(**table: object) -> GateCell:
+    return read_cell({"victim": "npt-mp", "attack": "fgm", "pairs": 4, **table}, "test")
+
+
+CELL = cell_of()
+DEFENDED = cell_of(defense="sor")
+BASE = ((1e-3, 2e-3, 3e-3, 4e-3),)
+JITTER = np.array([1.001, 0.999, 1.002, 0.998])
+FGM_ALONE = Resolved("FGM()", None)
+
+
+def scaled(factor: float) -> tuple[tuple[float, ...], ...]:
+    return (tuple((factor * np.array(BASE[0]) * JITTER).tolist()),)
 
 
 def measured(cell: GateCell, pmd: float = 1, clean: float = 1, **changes: Any) -> Measurement:
     usual: dict[str, Any] = {
-        "settings": {"pairs": 4, "size": "compact", "training": "clean", "fingerprint": "f"},
-        "resolved": {"attack_settings": "FGM()"},
+        "fingerprint": "f" * 64,
+        "resolved": FGM_ALONE,
         "weights_sha256": "0" * 64,
-        "seeds": [0],
-        "kept": 0.9 if cell.defense else None,
+        "seeds": (0,),
+        "kept": 0.9 if cell.evaluation.defense == "sor" else None,
         "reached": 1.0,
     }
-    return Measurement(pmd=pmd * BASE * JITTER, clean_pmd=clean * BASE * JITTER, **usual | changes)
+    return Measurement(cell=cell, pmd=scaled(pmd), clean_pmd=scaled(clean), **usual | changes)
 
 
 def gate_of(*cells: GateCell) -> Gate:
@@ -194,12 +206,12 @@ def test_what_a_change_is_called_and_whether_it_is_red(
 
 
 def test_an_unsure_change_is_not_red_however_large() -> None:
-    after = replace(measured(CELL), pmd=BASE * np.array([[0.1, 1.5, 0.3, 2.0]]))
+    after = replace(measured(CELL), pmd=((1e-4, 3e-3, 9e-4, 8e-3),))
     assert not any(finding.red for finding in outcome(CELL, after))
 
 
 def test_what_else_changed_is_said() -> None:
-    after = measured(CELL, resolved={"attack_settings": "FGM(x=2)"}, weights_sha256="1" * 64)
+    after = measured(CELL, resolved=Resolved("FGM(x=2)", None), weights_sha256="1" * 64)
     text = plain_text(outcome(CELL, after))
     assert "new weights; was FGM(), is FGM(x=2)" in text
 
@@ -207,14 +219,15 @@ def test_what_else_changed_is_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"settings": {"pairs": 5, "size": "compact", "training": "clean"}}, "had pairs 5, now 4"),
-        ({"settings": {**measured(CELL).settings, "fingerprint": "g"}}, "another fingerprint"),
-        ({"seeds": [0, 1, 2]}, "run with 3 seeds, baseline_seeds is now 10"),
+        ({"cell": cell_of(pairs=5)}, "had pairs 5, now 4"),
+        ({"cell": cell_of(training="adversarial")}, "had training 'adversarial', now 'clean'"),
+        ({"fingerprint": "0" * 64}, "another fingerprint"),
+        ({"seeds": (0, 1, 2)}, "run with 3 seeds, baseline_seeds is now 10"),
     ],
 )
 def test_other_pairs_or_settings_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        outcome(CELL, measured(CELL), measured(CELL, **changes))
+        outcome(CELL, measured(CELL), replace(measured(CELL), **changes))
 
 
 def test_missing_and_stale_cells_are_refused() -> None:
@@ -238,19 +251,24 @@ def test_the_share_of_the_budget_comes_from_the_poses(norm: Any, unit: Any) -> N
     attack = make_attack("noise", Budget(0.1, norm, unit))
     record = evaluate(from_module(plain), attack=attack, samples=2, vertices=800)
     assert reached_share(record) == pytest.approx(1, rel=1e-5)
-    record["cell"]["eps"] /= 1.1  # as if the budget had let through a tenth more
-    assert reached_share(record) == pytest.approx(1.1, rel=1e-5)
+    assert record.cell.attack is not None
+    less = replace(record.cell.attack, eps=record.cell.attack.eps / 1.1)
+    over = replace(
+        record, cell=replace(record.cell, attack=less)
+    )  # as if more had been let through
+    assert reached_share(over) == pytest.approx(1.1, rel=1e-5)
 
 
 def test_a_cell_without_randomness_stops_after_two_equal_runs() -> None:
     victim = from_module(plain)
-    cell = GateCell("a:b", "fgm", pairs=4, size="tiny")
+    cell = cell_of(victim="a:b", size="tiny")
     steps: list[int] = []
     found = measure_cell(cell, victim, [3, 4, 5], progress=lambda: steps.append(1))
-    assert (found.seeds, found.pmd.shape, len(steps)) == ([3], (1, 4), 2)
-    random = measure_cell(replace(cell, attack="noise"), victim, [3, 4, 5])
-    assert (random.seeds, random.pmd.shape) == ([3, 4, 5], (3, 4))
-    assert len(np.unique(random.pmd[:, 0])) == 3
+    assert (found.seeds, np.array(found.pmd).shape, len(steps)) == ((3,), (1, 4), 2)
+    noisy = cell_of(victim="a:b", size="tiny", attack="noise")
+    random = measure_cell(noisy, victim, [3, 4, 5])
+    assert (random.seeds, np.array(random.pmd).shape) == ((3, 4, 5), (3, 4))
+    assert len({row[0] for row in random.pmd}) == 3
     assert found.weights_sha256 is None
 
 
@@ -260,10 +278,9 @@ def test_cells_on_data_from_disk_take_its_vertex_count(
     monkeypatch.setenv("POSEBENCH_DATA", str(tmp_path))
     keys = [(i, p) for i in (34, 35, 36) for p in (0, 179)]
     write_meshes(tmp_path / "SMG_3d_rotated", keys, SMG_3D.shown)
-    found = measure_cell(
-        GateCell("a:b", "fgm", task="smg-3d/seen", pairs=4), from_module(plain), [0]
-    )
-    assert found.pmd.shape == (1, 4)
+    cell = cell_of(victim="a:b", task="smg-3d/seen")
+    found = measure_cell(cell, from_module(plain), [0])
+    assert np.array(found.pmd).shape == (1, 4)
 
 
 def test_the_fingerprint_of_parameters_follows_every_value() -> None:
@@ -280,19 +297,17 @@ def test_the_fingerprint_of_parameters_follows_every_value() -> None:
 
 def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     cells = {"one": measured(CELL, reached=0.5), "two": measured(DEFENDED, weights_sha256=None)}
-    cells["two"] = replace(cells["two"], pmd=np.vstack([BASE, 2 * BASE]), seeds=[0, 1])
-    write_baseline(tmp_path / "b.json", cells, {"commit": "abc"})
+    cells["two"] = replace(cells["two"], pmd=(*BASE, (2e-3, 4e-3, 6e-3, 8e-3)), seeds=(0, 1))
+    write_baseline(tmp_path / "b.json", cells, WHERE)
     text = (tmp_path / "b.json").read_text()
     assert "\n    [0.002, 0.004, 0.006, 0.008]\n" in text
-    assert json.loads(text)["environment"] == {"commit": "abc"}
-    for name, found in read_baseline(tmp_path / "b.json").items():
-        for key, value in vars(cells[name]).items():
-            np.testing.assert_array_equal(getattr(found, key), value)
+    assert json.loads(text)["environment"]["commit"] == WHERE.commit
+    assert read_baseline(tmp_path / "b.json") == cells
 
 
 def test_damaged_baselines_end_in_one_line(tmp_path: Path) -> None:
     """Every field taken out or replaced by something else."""
-    whole = baseline_text({"one": measured(CELL)}, {})
+    whole = baseline_text({"one": measured(CELL)}, WHERE)
     path = tmp_path / "b.json"
     refused: list[str] = []
     for key in ("", "schema", "cells", *json.loads(whole)["cells"]["one"]):
@@ -312,6 +327,11 @@ def test_damaged_baselines_end_in_one_line(tmp_path: Path) -> None:
                 refused.append(str(error))
     assert len(refused) > 50
     assert all("b.json" in message for message in refused)
+    for key in measured(CELL).settings:
+        content = json.loads(whole)
+        del content["cells"]["one"]["settings"][key]
+        wrong = baseline_from_json(content)[1]
+        assert [each.field for each in wrong] == [f"cells.one.settings.{key}"]
     for text in ("", "{", "\x00"):
         path.write_text(text)
         with pytest.raises(InputError, match="JSON"):
@@ -332,7 +352,7 @@ FINE = '[[cell]]\nvictim = "npt-mp"\nattack = "fgm"\n'
         ("cell = [3]", "expected a table"),
         ("alpa = 0.1\n" + FINE, "did you mean 'alpha'"),
         ("alpha = 2\n" + FINE, "alpha must be between"),
-        ("alpha = true\n" + FINE, "alpha must be a number"),
+        ("alpha = true\n" + FINE, "alpha: must be a number"),
         ("effect = 0.9\n" + FINE, "effect must be"),
         ("baseline_seeds = 2\n" + FINE, "3 or more baseline_seeds"),
         ("baseline = 3\n" + FINE, "baseline must be a text"),
@@ -340,7 +360,7 @@ FINE = '[[cell]]\nvictim = "npt-mp"\nattack = "fgm"\n'
         ('[[cell]]\nvictim = "npt"\n', "cell 1: lacks 'attack'"),
         (FINE + FINE, "two cells are"),
         (FINE + "pairs = 3\n", "pairs must be at least 4"),
-        (FINE + "pairs = 4.5\n", "pairs must be a whole number"),
+        (FINE + "pairs = 4.5\n", "cell 1: pairs: must be a whole number"),
         (FINE + "eps = -1\n", "eps must be"),
         (FINE + "eps = 0\n", "eps must be above 0"),
         (FINE + 'norm = "l3"\n', "unknown norm"),
@@ -372,7 +392,7 @@ def test_the_repositorys_own_gate_fits_its_baseline() -> None:
     assert [cell.name for cell in gate.cells] != []
     same = compare(gate, before, before)
     assert {finding.verdict for finding in same} == {"ok"}
-    seeds = {tuple(found.seeds) for found in before.values()}
+    seeds = {found.seeds for found in before.values()}
     assert seeds == {(0,), tuple(range(10))}
 
 

@@ -13,7 +13,7 @@ from posebench.attacks import apgd, fgm, iterative
 from posebench.benchmark.gate import compare as regress
 from posebench.benchmark.gate import faults as mutations
 from posebench.benchmark.gate.compare import Finding, check_gate, update_baseline
-from posebench.benchmark.gate.config import Gate, read_gate
+from posebench.benchmark.gate.config import Gate, Rules, read_gate
 from posebench.benchmark.gate.faults import MUTATIONS, flipped_gradient, mutated
 from posebench.benchmark.gate.victims import load_gate_victim, network_of
 from posebench.interfaces import Victim
@@ -155,8 +155,10 @@ def test_weights_off_by_five_per_cent_in_other_ways_are_found_too(
 
 
 def test_unchanged_reruns_with_new_seeds_stay_green(gate: Gate) -> None:
-    noise = tuple(replace(cell, pairs=4) for cell in gate.cells if cell.attack == "noise")
-    only = Gate(noise, gate.folder / "noise.json", gate.folder, baseline_seeds=10)
+    (cell,) = (each for each in gate.cells if each.evaluation.attack == "noise")
+    noise = replace(cell, evaluation=replace(cell.evaluation, samples=4))
+    rules = Rules(baseline_seeds=10)
+    only = Gate((noise,), gate.folder / "noise.json", gate.folder, rules)
     update_baseline(only)
     found = [check_gate(only, offset=offset) for offset in range(10)]
     assert [verdicts(each) for each in found] == [{}] * 10

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
-import json
 import math
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from posebench.attacks import PGD
-from posebench.benchmark.data.corruptions import CORRUPTIONS
-from posebench.benchmark.evaluation.cost import Cost, costs_markdown, write_costs
-from posebench.benchmark.records.store import Record, read_records, write_record
+from posebench.benchmark.cli.app import app
+from posebench.benchmark.data.corruptions import POINTCLOUD_C
+from posebench.benchmark.evaluation.cost import VictimCost, write_costs
+from posebench.benchmark.records.store import read_records, write_record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports import corruptions as corruption_table
 from posebench.benchmark.reports import paper
-from posebench.benchmark.reports.build import (
-    COLUMNS,
-    check_tables,
-    csv_text,
-    markdown_text,
-    with_tables,
-    write_tables,
-)
-from posebench.benchmark.reports.corruptions import (
-    corruption_errors,
-    corruption_tables,
-    ratio_interval,
-)
+from posebench.benchmark.reports import shipped as shipped_weights
+from posebench.benchmark.reports.build import check_tables, with_tables, write_tables
+from posebench.benchmark.reports.corruptions import corruption_errors, corruption_tables
+from posebench.benchmark.reports.costs import costs_markdown
+from posebench.benchmark.reports.csv_table import COLUMNS, csv_text
+from posebench.benchmark.reports.leaderboard import markdown_text
 from posebench.benchmark.reports.paper import TABLES, paper_tables
+from posebench.benchmark.stats.bootstrap import ratio_interval
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from tests.made_records import made
@@ -45,24 +42,25 @@ def test_csv_has_every_cell(folder: Path) -> None:
     assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == 4
     for row, record in zip(rows, records, strict=True):
-        for key in ("victim", "training", "task"):
-            assert row[key] == record["cell"][key]
-        assert float(row["pmd"]) == record["metrics"]["pmd"]["mean"]
-        assert float(row["pmd_worst"]) == max(record["metrics"]["pmd"]["per_sample"])
-        assert float(row["copy-pose"]) == record["metrics"]["trivial"]["copy-pose"]
-        assert (row["asr@tau"] == "") == (record["cell"]["attack"] is None), "undefined is empty"
-        assert row["flags"] == " ".join(record["flags"])
-    assert csv_text(copy.deepcopy(records)) == text
+        cell, metrics = record.cell, record.metrics
+        assert (row["victim"], row["task"]) == (cell.victim, cell.task)
+        assert row["training"] == cell.weights.training
+        assert float(row["pmd"]) == metrics.pmd.mean
+        assert float(row["pmd_worst"]) == max(metrics.pmd.per_sample)
+        assert float(row["copy-pose"]) == metrics.trivial["copy-pose"]
+        assert (row["asr@tau"] == "") == (cell.attack is None), "undefined is empty"
+        assert row["flags"] == " ".join(record.flags)
+    assert csv_text(read_records(folder)) == text
 
 
 def test_markdown_has_every_cell(folder: Path) -> None:
     records = read_records(folder)
     text = markdown_text(records)
-    assert markdown_text(copy.deepcopy(records)) == text
+    assert markdown_text(read_records(folder)) == text
     assert "## anny/seen, clean" in text
     assert "## anny/seen, fgm 0.08 rms (l2)" in text
     for record in records:
-        assert f"{record['metrics']['pmd']['mean'] * 1e4:.1f} [" in text
+        assert f"{record.metrics.pmd.mean * 1e4:.1f} [" in text
     attacked = text.split("## anny/seen, fgm")[1]
     assert attacked.index("| gct |") < attacked.index("| npt |"), "best first"
     assert "| victim | clean training | adversarial training |" in attacked
@@ -81,13 +79,39 @@ def test_cells_that_differ_in_seed_or_weights_alone_are_all_shown(tmp_path: Path
         assert f"{10 * (number + 1):.1f} [" in text
 
 
+def test_tables_name_the_surrogate_and_the_version_of_an_attack() -> None:
+    """No two tables of the same pairs have one title, and no table holds two versions."""
+    record = made()
+    assert record.cell.attack is not None
+    version = replace(record.cell, attack=replace(record.cell.attack, version=2))
+    other = made(access="transfer from npt", surrogate_sha256="d" * 64, victim="posemae")
+    found = [
+        record,
+        replace(record, cell=version),
+        made(access="transfer from gct"),
+        made(access="transfer from npt"),
+        other,
+        made(access="transfer from npt", defense="sor"),
+    ]
+    lines = markdown_text(found).splitlines()
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## anny/seen, fgm 0.08 rms (l2)",
+        "## anny/seen, fgm 0.08 rms (l2) version 2",
+        "## anny/seen, fgm 0.08 rms (l2), transfer from gct",
+        "## anny/seen, fgm 0.08 rms (l2), transfer from npt",
+        "## anny/seen, fgm 0.08 rms (l2), transfer from npt",
+        "## anny/seen, fgm 0.08 rms (l2), sor (transfer from npt)",
+    ]
+    assert "2 pairs, size tiny, surrogate weights dddddddddddd." in lines
+
+
 SHIPPED: dict[str, Any] = {"size": "compact", "weights_sha256": "c" * 64, "recipe": {"seed": 0}}
 
 
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of SHIPPED count as made from weights that come with the library."""
-    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c" * 64})
+    monkeypatch.setattr(shipped_weights, "shipped_fingerprints", lambda: {"c" * 64})
 
 
 @pytest.mark.usefixtures("shipped")
@@ -95,7 +119,7 @@ def test_undefined_values_in_tables(tmp_path: Path) -> None:
     write_record(tmp_path / "records", made(pmd=(math.nan, 1.0), **SHIPPED))
     write_record(tmp_path / "records", made(victim="gct", **SHIPPED))
     (tmp_path / "README.md").write_text("<!-- headline -->\n<!-- /headline -->\n", encoding="utf-8")
-    write_tables(tmp_path / "records", tmp_path / "boards")
+    write_tables(tmp_path / "records", tmp_path / "boards", tmp_path)
     text = (tmp_path / "boards" / "results.md").read_text(encoding="utf-8")
     assert text.index("| gct |") < text.index("| npt | undefined |"), "undefined last"
     (row,) = [
@@ -116,29 +140,81 @@ def test_stale_tables_are_noticed(folder: Path, tmp_path: Path) -> None:
         "before\n<!-- headline -->\nold\n<!-- /headline -->\nafter\n", encoding="utf-8"
     )
     files = ["results.csv", "results.md", "README.md", "index.html"]
-    assert check_tables(folder, out) == files
-    written = write_tables(folder, out)
+    assert check_tables(folder, out, tmp_path) == files
+    written = write_tables(folder, out, tmp_path)
     assert [path.name for path in written] == files
-    assert check_tables(folder, out) == []
+    assert check_tables(folder, out, tmp_path) == []
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- headline -->\n| victim")
     assert text.endswith("<!-- /headline -->\nafter\n")
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in write_tables(folder, out)] == first
+    assert [path.read_bytes() for path in write_tables(folder, out, tmp_path)] == first
     with (out / "results.md").open("a", encoding="utf-8") as stream:
         stream.write("edited\n")
-    assert check_tables(folder, out) == ["results.md"]
+    assert check_tables(folder, out, tmp_path) == ["results.md"]
     write_record(folder, made(victim="posemae"))
-    assert check_tables(folder, out) == [name for name in files if name != "README.md"]
+    assert check_tables(folder, out, tmp_path) == [name for name in files if name != "README.md"]
     write_record(folder, made(victim="posemae", **SHIPPED))
-    assert check_tables(folder, out) == files
+    assert check_tables(folder, out, tmp_path) == files
+
+
+MARKED = "mine\n<!-- headline -->\nmine\n<!-- /headline -->\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        (["--out", "mine"], []),
+        (["--out", "mine", "--check"], []),
+        (["--out", "mine", "--pages", "other"], ["other/README.md"]),
+        ([], ["README.md"]),
+        (["--pages", "other"], ["other/README.md"]),
+    ],
+)
+def test_pages_are_changed_where_asked_for(
+    more: list[str],
+    changed: list[str],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``--out`` alone makes tables and touches no README; unmarked pages are never written."""
+    work = tmp_path / "work"
+    for name in ("README.md", "other/README.md"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(MARKED, encoding="utf-8")
+        (work / name).with_name("docs").mkdir()
+        (work / name).with_name("docs").joinpath("flags.md").write_text("no marks")
+    pages = sorted(work.rglob("*.md"))
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in pages}
+    monkeypatch.chdir(work)
+    done = CliRunner().invoke(app, ["report", "--records", str(folder), *more])
+    assert done.exit_code == ("--check" in more), done.output
+    after = {path: (path.stat().st_ino, path.read_bytes()) for path in pages}
+    assert [str(path.relative_to(work)) for path in pages if after[path] != before[path]] == changed
 
 
 def test_readme_with_half_a_marker_is_an_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("<!-- headline -->\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"README\.md: .* without <!-- /headline -->"):
-        write_tables(folder, tmp_path / "boards")
+        write_tables(folder, tmp_path / "boards", tmp_path)
     assert not (tmp_path / "boards").exists()
+
+
+def test_pages_that_mark_no_table_or_were_not_named_are_left_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Tables may be written beside the README of anybody's project."""
+    marked, other = tmp_path / "README.md", tmp_path / "docs" / "reproduction.md"
+    other.parent.mkdir()
+    marked.write_text("<!-- headline -->\nmine\n<!-- /headline -->\n", encoding="utf-8")
+    other.write_bytes(b"no table here\r\n")
+    write_tables(folder, tmp_path / "boards")
+    assert "mine" in marked.read_text(encoding="utf-8")
+    written = write_tables(folder, tmp_path / "boards", tmp_path)
+    assert [path.name for path in written if path.suffix == ".md"] == ["results.md", "README.md"]
+    assert "mine" not in marked.read_text(encoding="utf-8")
+    assert other.read_bytes() == b"no table here\r\n"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
@@ -155,35 +231,38 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = "a\n" + "\n".join(f"<!-- {n} -->\nold\n<!-- /{n} -->" for n in TABLES) + "\nz\n"
 
 
-def renewed(page: str, records: list[Record], costs: list[Cost]) -> str:
+def renewed(page: str, records: list[Record], costs: list[VictimCost]) -> str:
     return with_tables(page, paper_tables(records, costs), "page")
 
 
 def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "shipped_fingerprints", lambda: {"c", "a", "s"})
+    clean, adversarial, seeded, other = (letter * 64 for letter in "cade")
+    monkeypatch.setattr(
+        shipped_weights, "shipped_fingerprints", lambda: {clean, adversarial, seeded}
+    )
     usual = {"size": "compact", "victim": "npt", "recipe": {"seed": 0}}
     parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
-    ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": "other"}
+    ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": other}
     records = [
-        made(pmd=(0.02, 0.03), weights_sha256="elsewhere", **usual),
-        made(pmd=(0.0123,) * 2, weights_sha256="c", **usual),
-        made(pmd=(0.0041,) * 2, weights_sha256="a", training="adversarial", **usual),
-        made(pmd=(0.0199,) * 2, weights_sha256="s", **{**usual, "recipe": {"seed": 1}}),
-        made(pmd=(0.0777,) * 2, weights_sha256="c", defense="sor", **usual),
+        made(pmd=(0.02, 0.03), weights_sha256="f" * 64, **usual),
+        made(pmd=(0.0123,) * 2, weights_sha256=clean, **usual),
+        made(pmd=(0.0041,) * 2, weights_sha256=adversarial, training="adversarial", **usual),
+        made(pmd=(0.0199,) * 2, weights_sha256=seeded, **{**usual, "recipe": {"seed": 1}}),
+        made(pmd=(0.0777,) * 2, weights_sha256=clean, defense="sor", **usual),
         made(pmd=(0.0555,) * 2, **ablation),
         made(
             pmd=(0.0333,) * 2,
             size="compact",
             training="adversarial",
-            weights_sha256="o",
+            weights_sha256=other,
             recipe={"victim": "npt", "seed": 0, "adversarial": {"sor": True}, "steps": 9},
         ),
     ]
-    records.append(made(pmd=(9.0,), weights_sha256="c", **usual))  # fewer pairs
-    records.append(made(pmd=(9.0,) * 2, weights_sha256="c", seed=5, **usual))
+    records.append(made(pmd=(9.0,), weights_sha256=clean, **usual))  # fewer pairs
+    records.append(made(pmd=(9.0,) * 2, weights_sha256=clean, seed=5, **usual))
     pgd_50 = repr(PGD(Budget(0.08), iterations=50))
     records.append(
-        made(pmd=(9.0,) * 9, weights_sha256="c", attack="pgd", attack_settings=pgd_50, **usual)
+        made(pmd=(9.0,) * 9, weights_sha256=clean, attack="pgd", attack_settings=pgd_50, **usual)
     )
     page = renewed(PAGE, records, [])
     assert "90000" not in page
@@ -206,7 +285,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
 
 def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
     path = tmp_path / "cpu.json"
-    cost = Cost("npt", "paper", 1024, 6890, 6_054_941, 24.2, 812.4, 1700.0, 300.0, 900.0)
+    cost = VictimCost("npt", "paper", 1024, 6890, 6_054_941, 24.2, 812.4, 1700.0, 300.0, 900.0)
     write_costs(path, [cost], "cpu")
     text = "\n".join(costs_markdown(path))
     page = renewed("<!-- table 4 -->\n<!-- /table 4 -->", [], [cost])
@@ -214,7 +293,7 @@ def test_costs_table_and_damaged_costs(tmp_path: Path) -> None:
     assert "| npt | paper | 6890 | 6,054,941 | 24.2 | 812 | 1700 | 300 | 900 |" in text
     for broken in ("", "[]", "{}", '{"costs": [{"victim": 1}], "environment": {}}'):
         path.write_text(broken, encoding="utf-8")
-        with pytest.raises(InputError, match="not a file of costs"):
+        with pytest.raises(InputError, match=r"cpu\.json: "):
             costs_markdown(path)
 
 
@@ -233,8 +312,8 @@ def test_corruption_errors_in_closed_form() -> None:
 
 def test_ratio_of_pairs_knows_that_they_are_pairs() -> None:
     """After is half of before in every pair: a ratio of 2 without any spread."""
-    before = [1.0, 5.0, 9.0, 200.0]
-    assert ratio_interval(before, [value / 2 for value in before]) == pytest.approx((2, 2, 2))
+    before = np.array([1.0, 5.0, 9.0, 200.0])
+    assert ratio_interval(before, before / 2) == pytest.approx((2, 2, 2))
     middle, low, high = ratio_interval(before, before[::-1])
     assert low < middle == 1 < high
 
@@ -258,7 +337,7 @@ def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatc
         # Pairs beyond the second are in the clean cell alone and must not count.
         clean = (1e-4 * factor, 3e-4 * factor, 9.0)
         records.append(clean_cell("anny/seen", clean, **who))
-        for name in CORRUPTIONS:
+        for name in POINTCLOUD_C:
             for severity in (1, 3):
                 pmd = (1e-3 * factor * severity, 1e-3 * factor * severity)
                 records.append(clean_cell(f"anny/{name}@{severity}", pmd, **who))
@@ -268,8 +347,8 @@ def test_distorted_tasks_have_tables_of_their_own(monkeypatch: pytest.MonkeyPatc
     head, _, *rows = found["corruptions"]
     cells = {row.split(" | ")[1]: row.strip("| ").split(" | ") for row in rows if "| npt |" in row}
     assert head.split(" | ")[2] == "clean"
-    assert cells["clean"][2:] == ["2.0", *["20.0"] * len(CORRUPTIONS), "1.00", "1.00"]
-    assert cells["adversarial"][2:] == ["4.0", *["40.0"] * len(CORRUPTIONS), "2.00", "2.00"]
+    assert cells["clean"][2:] == ["2.0", *["20.0"] * len(POINTCLOUD_C), "1.00", "1.00"]
+    assert cells["adversarial"][2:] == ["4.0", *["40.0"] * len(POINTCLOUD_C), "2.00", "2.00"]
     assert "2 pairs, severities 1, 3." in rows
     assert "| gct | clean | - |" in "\n".join(rows)
     (row,) = (line for line in found["table 3"] if line.startswith("| npt |"))
@@ -329,7 +408,10 @@ def test_no_column_mixes_reported_and_measured(monkeypatch: pytest.MonkeyPatch) 
     """Other reported numbers change columns headed "paper" alone, other records the others."""
 
     def columns_of(records: list[Record]) -> dict[tuple[str, int, str], list[str]]:
-        cost = [Cost(v, "paper", 1024, 6890, 1, 2.0, 3.0, 4.0, 5.0, 6.0) for v in ("npt", "gct")]
+        cost = [
+            VictimCost(victim, "paper", 1024, 6890, 1, 2.0, 3.0, 4.0, 5.0, 6.0)
+            for victim in ("npt", "gct")
+        ]
         made_tables = paper_tables(records, cost) | corruption_tables(records)
         found = {}
         for name, lines in made_tables.items():
@@ -340,8 +422,7 @@ def test_no_column_mixes_reported_and_measured(monkeypatch: pytest.MonkeyPatch) 
                 found[name, i, title] = [row[i] for row in rows[2:]]
         return found
 
-    paths = (ROOT / "leaderboards" / "records").rglob("*.json")
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    records = read_records(ROOT / "leaderboards" / "records")
     both, nothing_measured = columns_of(records), columns_of([])
     for module, number in ((paper, 1), (paper, 2), (corruption_table, 3), (paper, 4), (paper, 5)):
         name = f"TABLE_{number}"

@@ -16,6 +16,7 @@ from posebench.benchmark.data.depth_camera import (
     AIM,
     HEIGHT,
     WIDTH,
+    Hits,
     camera,
     floor_depth,
     rays,
@@ -33,6 +34,7 @@ from posebench.benchmark.data.scan import (
     Scan,
     Scanner,
     axial_noise,
+    capture,
     scan_mesh,
     trimmed_centre,
 )
@@ -195,6 +197,35 @@ def test_axial_noise_is_the_published_curve() -> None:
     depth, cosine = torch.tensor([0.4, 2.3, 1.0]).double(), torch.tensor([1.0, 1.0, 0.5]).double()
     expected = [0.0012, 0.0012 + 0.0019 * 1.9**2, 0.0012 + 0.0019 * 0.36 + 0.0001 * 4]
     torch.testing.assert_close(axial_noise(depth, cosine), torch.tensor(expected).double())
+
+
+@pytest.mark.parametrize(("depth", "cosine"), [(0.6, 1.0), (2.3, 1.0), (2.3, 0.5)])
+def test_depth_noise_is_as_wide_as_it_says(depth: float, cosine: float) -> None:
+    """Pixels of one depth and angle scatter along their rays by the published curve's part."""
+    count, part = 40_000, 0.5
+    pixel = torch.arange(count)
+    ray = rays(pixel)
+    even = torch.ones(count).double()
+    seen = Hits(ray, pixel, depth * even, cosine * even, torch.zeros_like(pixel), 0 * ray)
+    axes, foot = torch.eye(3).double(), torch.tensor([0, 1e3, 0]).double()
+    none = torch.zeros(0, 3).double(), torch.zeros(0).double()
+    found = capture(seen, axes, foot, Scanner(noise=part), *none, generator_for(3))
+    assert len(found) == count
+    torch.testing.assert_close(found.points[:, :2], ray[:, :2] * found.points[:, 2:])
+    error = found.points[:, 2] - depth
+    slant = (math.acos(cosine) / (math.pi / 2 - math.acos(cosine))) ** 2
+    sigma = part * (0.0012 + 0.0019 * (depth - 0.4) ** 2 + 0.0001 / math.sqrt(depth) * slant)
+    # Five standard errors of a standard deviation over so many Gaussian draws.
+    assert float(error.std()) == pytest.approx(sigma, rel=5 / math.sqrt(2 * count))
+    assert abs(float(error.mean())) < 5 * sigma / math.sqrt(count)
+
+
+def test_noise_of_a_whole_scan_is_a_kinects() -> None:
+    """At 1.9 to 2.6 m: 5.5 mm at least, at most 1.3 ray lengths of 11 mm and 4 mm of slant."""
+    still, noisy = (scanned(1, Scanner(noise=part)) for part in (0.0, 1.0))
+    assert torch.equal(still.triangle, noisy.triangle)
+    away = (noisy.points - still.points).double().norm(dim=1).square().mean().sqrt()
+    assert 0.0055 < float(away) < 0.014
 
 
 def test_centre_leaves_outliers_out() -> None:

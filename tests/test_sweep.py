@@ -23,15 +23,21 @@ from hypothesis import strategies as st
 
 from posebench.attacks import FGM, IFGM, Add, Drop, Noise, Transfer, Universal
 from posebench.benchmark.cli.app import main
-from posebench.benchmark.evaluation.cells import plan_evaluation
-from posebench.benchmark.evaluation.harness import evaluate_sweep
-from posebench.benchmark.records.store import cell_path, read_records, record_path
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.harness import evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
+from posebench.benchmark.records.store import (
+    cell_path,
+    parse_record,
+    read_records,
+    record_path,
+    record_text,
+)
 from posebench.benchmark.runs import processes as sweep_workers
 from posebench.benchmark.runs.grid import grid_settings, read_grids
 from posebench.benchmark.runs.processes import ATTEMPTS, Worker, run_processes
 from posebench.benchmark.runs.sweep import (
     Job,
-    in_memory,
     plan_sweep,
     remaining,
     run_here,
@@ -106,15 +112,15 @@ def call(
 
 B = Budget(0.05)
 CASES: dict[str, dict[str, Any]] = {
-    "clean, distorted": {"attacks": [None], "task": "anny/drop-local@2"},
-    "curve": {"attacks": [IFGM(Budget(e), iterations=1) for e in (0.0, 0.05)]},
-    "adaptive, drawn": {"attacks": [FGM(B)], "defense": RandomDrop(), "access": "adaptive"},
-    "straight-through": {"attacks": [FGM(B)], "defense": SOR(), "access": "straight-through"},
-    "transfer": {"attacks": [Transfer(B)], "access": "transfer", "surrogate": "npt-mp"},
-    "drop": {"attacks": [Drop(Budget(0.1, "drop"), iterations=1)]},
-    "add": {"attacks": [Add(Budget(0.1, "add"), iterations=1)], "seed": 3},
-    "universal": {"attacks": [Universal(B, iterations=1)]},
-    "release": {"attacks": [Noise(Budget(0.01, unit="release"))], "samples": 2},
+    "clean, distorted": {"attacks": (None,), "task": "anny/drop-local@2"},
+    "curve": {"attacks": tuple(IFGM(Budget(e), iterations=1) for e in (0.0, 0.05))},
+    "adaptive, drawn": {"attacks": (FGM(B),), "defense": RandomDrop(), "access": "adaptive"},
+    "straight-through": {"attacks": (FGM(B),), "defense": SOR(), "access": "straight-through"},
+    "transfer": {"attacks": (Transfer(B),), "access": "transfer", "surrogate": "npt-mp"},
+    "drop": {"attacks": (Drop(Budget(0.1, "drop"), iterations=1),)},
+    "add": {"attacks": (Add(Budget(0.1, "add"), iterations=1),), "seed": 3},
+    "universal": {"attacks": (Universal(B, iterations=1),)},
+    "release": {"attacks": (Noise(Budget(0.01, unit="release")),), "samples": 2},
 }
 
 
@@ -123,10 +129,13 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
     options = {"samples": 1, "vertices": 800, **CASES[case]}
     victim = initial_network(Recipe("npt", size="tiny")).eval()
     if "surrogate" in options:
-        options["surrogate"] = initial_network(Recipe(options["surrogate"], size="tiny")).eval()
-    plan = plan_evaluation(victim, **options)
-    records = [json.loads(json.dumps(record)) for record in evaluate_sweep(victim, **options)]
-    assert [record["cell"] for record in records] == plan.cells
+        network = initial_network(Recipe(options["surrogate"], size="tiny")).eval()
+        options["surrogate"] = Surrogate(network, "0" * 64)
+    given = Evaluation(victim, **options)
+    plan = plan_evaluation(given)
+    texts = [record_text(record) for record in evaluate_all(given)]
+    records = [parse_record(json.loads(text), "x") for text in texts]
+    assert tuple(record.cell for record in records) == plan.cells
     paths = [cell_path(Path(), cell) for cell in plan.cells]
     assert [record_path(Path(), record) for record in records] == paths
     assert len(set(paths)) == len(paths)
@@ -144,16 +153,16 @@ def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
     assert len(paths) == tables + 8 * (9 + 4) + 2 * (2 + 5 + 2)
     shipped = {weights_fingerprint(path) for path in shipped_path("", "").parent.glob("*.safe*")}
     recorded = {
-        record_path(Path(), record): record["cell"]
+        record_path(Path(), record): record.cell
         for record in read_records(ROOT / "leaderboards" / "records")
-        if record["cell"]["weights_sha256"] in shipped
+        if record.cell.weights.sha256 in shipped
     }
     assert paths == set(recorded)
 
 
 @pytest.mark.parametrize("name", ["table5", "options"])
 def test_sweeps_of_trained_options_name_the_runs_of_their_recipe(name: str) -> None:
-    from posebench.benchmark.training.recipe import read_recipes
+    from posebench.benchmark.training.recipe_file import read_recipes
 
     for grid in read_grids(name):
         runs = [f"runs/{run.name}/weights.safetensors" for run in read_recipes(name)]
@@ -175,7 +184,7 @@ def test_a_grid_is_the_product_of_its_lists_without_what_does_not_apply(
     access = ["oblivious", "adaptive"]
     """
     (grid,) = read_grids(str(small(weights, tmp_path, text)))
-    found = grid_settings(grid, batch_size=4, device="cpu", out=tmp_path)
+    found = grid_settings(grid)
     expected = set()
     for attack, eps, norm, defense, access, seed in product(
         grid.attacks, [(0.02,), (0, 0.05, 0.1)], grid.norm, ("none", "sor"), grid.access, (0, 1)
@@ -199,13 +208,10 @@ def test_a_grid_is_the_product_of_its_lists_without_what_does_not_apply(
 def test_weights_by_pattern_and_victim(weights: Path, tmp_path: Path) -> None:
     text = f"weights = '{weights}/*.safetensors'\nsize = 'tiny'\nvictims = 'npt'\n"
     (grid,) = read_grids(str(write_grid(tmp_path, text)))
-    (only,) = grid_settings(grid, batch_size=1, device="cpu", out=tmp_path)
+    (only,) = grid_settings(grid)
     assert (only.victim, only.weights) == ("npt", weights / "npt.safetensors")
     (grid,) = read_grids(str(write_grid(tmp_path, 'victims = ["npt", "npt-mp"]')))
-    names = [
-        each.weights.name if each.weights else ""
-        for each in grid_settings(grid, batch_size=1, device="cpu", out=tmp_path)
-    ]
+    names = [each.weights.name if each.weights else "" for each in grid_settings(grid)]
     kinds = ("npt-compact", "npt-compact-adversarial", "npt-mp-compact", "npt-mp-compact-ad")
     assert [name[: len(kind)] for name, kind in zip(names, kinds, strict=True)] == list(kinds)
 
@@ -321,7 +327,7 @@ def test_any_values_make_settings_or_one_clear_error(
     path = write_grid(tmp_path, text)
     with suppress(InputError):
         for grid in read_grids(str(path)):
-            for each in grid_settings(grid, batch_size=1, device="cpu", out=tmp_path):
+            for each in grid_settings(grid):
                 assert each.weights is not None
 
 
@@ -394,31 +400,6 @@ def test_weights_that_change_after_planning_fail_their_cells(weights: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_batches_shrink_until_memory_suffices() -> None:
-    tried = []
-
-    def run(batch_size: int) -> int:
-        tried.append(batch_size)
-        if batch_size > 2:
-            torch.empty(2**60)  # refused by the allocator itself
-        return batch_size
-
-    assert in_memory(run, 19) == 2
-    assert tried == [19, 9, 4, 2]
-
-    def never(batch_size: int) -> int:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-
-    with pytest.raises(InputError, match="out of memory even with one pair at a time"):
-        in_memory(never, 8)
-
-    def other(batch_size: int) -> int:
-        raise RuntimeError("sizes must match")
-
-    with pytest.raises(RuntimeError, match="sizes must match"):
-        in_memory(other, 8)
-
-
 def test_a_sweep_finishes_in_smaller_batches(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,7 +467,8 @@ def test_a_job_that_kills_every_worker_fails_alone(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (job,) = planned(small(weights, tmp_path, "attacks = 'none'"), tmp_path)
-    job = replace(job, settings=replace(job.settings, samples=8, batch_size=9))
+    asked = replace(job.settings.evaluation, samples=8)
+    job = replace(job, settings=replace(job.settings, evaluation=asked, batch_size=9))
 
     def mortal(context: SpawnContext, threads: int) -> Worker:
         ours, theirs = context.Pipe()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from posebench.benchmark.data.anny import load_task
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.checkpoint import NAME
@@ -120,7 +120,7 @@ def test_damaged_checkpoint_is_refused_and_kept(
         "no header": save(tensors),
         "header list": save(tensors, metadata={"checkpoint": "[1]"}),
         "header short": save(
-            tensors, metadata={"checkpoint": json.dumps({"card": card["card"], "step": 1})}
+            tensors, metadata={"checkpoint": json.dumps({"recipe": card["recipe"], "step": 1})}
         ),
         "tensors gone": save(half, metadata=header),
         "slots gone": save(weights, metadata=header),

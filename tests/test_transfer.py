@@ -14,20 +14,16 @@ from torch import Tensor
 
 from posebench.attacks import APGD, FGM, PGD
 from posebench.benchmark.data.body import load_body, pose_body
-from posebench.benchmark.meshes.files import MeshFile, frame_for, read_mesh
+from posebench.benchmark.meshes.files import MeshFile, read_mesh
+from posebench.benchmark.meshes.frame import frame_for
 from posebench.benchmark.meshes.surface import Surface, sample_surface
-from posebench.benchmark.retarget import transfer as transfer_module
-from posebench.benchmark.retarget.attack import attacked, attacked_in_file
-from posebench.benchmark.retarget.transfer import (
-    Identity,
-    InParts,
-    against_scan,
-    check_pose,
-    identity_of,
-    pose_source,
-    system_of,
-    transferred,
-)
+from posebench.benchmark.retarget import in_parts
+from posebench.benchmark.retarget.attack import Change, attacked, attacked_in_file
+from posebench.benchmark.retarget.facing import stands_oddly
+from posebench.benchmark.retarget.facts import against_scan
+from posebench.benchmark.retarget.in_parts import InParts
+from posebench.benchmark.retarget.pair import Identity, check_pose, identity_of, pose_source
+from posebench.benchmark.retarget.transfer import system_of, transferred
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
@@ -35,7 +31,7 @@ from posebench.defenses import SOR, GaussianSmoothing, RandomDrop
 from posebench.errors import InputError
 from posebench.interfaces import Budget, Defense
 from posebench.objective import mse
-from posebench.victims import PoseTransferNetwork, load_victim, write_weights
+from posebench.victims import PoseTransferNetwork, load_network, write_weights
 from tests.bad_meshes import FACES, POINTS, call, obj_text
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -135,8 +131,8 @@ def test_parts_share_their_statistics(name: str, monkeypatch: pytest.MonkeyPatch
     with torch.no_grad():
         wanted = network.transfer(pose.points, points, None, mask)
         whole = network.transfer(pose.points, points)
-    monkeypatch.setattr(transfer_module, "PART", 200)
-    monkeypatch.setattr(transfer_module, "SHARED", 150)
+    monkeypatch.setattr(in_parts, "PART", 200)
+    monkeypatch.setattr(in_parts, "SHARED", 150)
     calls: list[int] = []
     monkeypatch.setattr(network, "transfer", counting(network.transfer, calls))
     with torch.no_grad():
@@ -227,13 +223,14 @@ def test_metrics_of_known_results() -> None:
     """The pose itself lies on the scan; a body half as thick does not, and is distorted."""
     source = pose_source(mesh(POSE))
     perfect = against_scan(POSE + 4.0, identity(), source)
-    assert perfect["chamfer"] < 1e-4
+    assert perfect.chamfer < 1e-4
     thin = against_scan(POINTS * [1, 1, 0.5], identity(), source)
-    assert thin["chamfer"] > 0.02
-    assert 0.05 < thin["edge_distortion"]["mean"] < 0.5
+    assert thin.chamfer > 0.02
+    assert thin.edge_distortion is not None
+    assert 0.05 < thin.edge_distortion.mean < 0.5
     cloud = against_scan(POSE, identity(faces=None), source)
-    assert "edge_distortion" not in cloud
-    assert cloud["scan_to_result"]["mean"] > 0.001  # nearest points, not surfaces
+    assert cloud.edge_distortion is None
+    assert cloud.scan_to_result.mean > 0.001  # nearest points, not surfaces
 
 
 # ---- attack
@@ -252,20 +249,20 @@ def test_the_clean_output_itself_has_no_gradient_but_the_target_near_it_has() ->
         found = attacked(network, make(Budget(0.02)), source, person)
         assert found.norms(source.cloud)["rms"] <= 0.02 * (1 + 1e-6)
         assert found.norms(source.cloud)["rms"] > 0.01
-        assert found.change["attack"] > 3 * found.change["noise"] > 0
+        assert found.change.attack > 3 * found.change.noise > 0
 
 
 def test_shipped_network_is_moved_far_beyond_noise() -> None:
-    network, _ = load_victim("posemae")
+    network, _ = load_network("posemae")
     found = attacked(network, PGD(Budget(0.02), iterations=5), pose_source(mesh(POSE)), identity())
-    assert found.change["attack"] > 20 * found.change["noise"]
+    assert found.change.attack > 20 * found.change.noise
 
 
 def test_nothing_moves_without_a_budget() -> None:
     source = pose_source(mesh(POSE))
     found = attacked(network_of("npt"), PGD(Budget(0.0), iterations=1), source, identity())
     assert torch.equal(found.pose.points, source.cloud.points)
-    assert found.change == {"attack": 0.0, "noise": 0.0}
+    assert found.change == Change(0.0, 0.0)
 
 
 def test_attacked_cloud_goes_back_into_file_order_and_units() -> None:
@@ -360,7 +357,8 @@ def test_attack_command_and_a_transfer_from_what_it_saved(folder: Path, tmp_path
 BAD = {
     "no such victim": (["--victim", "mae"], "did you mean 'posemae'"),
     "unit": (["--unit", "cmm"], "unknown unit 'cmm'"),
-    "pose unit": (["--pose-unit", "mm"], "pose source"),
+    "pose unit": (["--pose-unit", "mm"], "with --pose-unit m it would be"),
+    "identity's unit": (["--unit", "mm"], "with --unit cm it would be"),
     "up": (["--up", "w"], "unknown up axis 'w'"),
     "defence": (["--defense", "soor"], "did you mean 'sor'"),
     "ending": (["-o", "a.fbx"], "unknown file ending '.fbx'"),
@@ -399,6 +397,39 @@ def test_lying_pose_is_noted_where_its_axis_was_named(folder: Path, tmp_path: Pa
     line = done["err"].splitlines()[0]
     assert line.startswith("posebench: note: ")
     assert "lies rather than stands" in line
+
+
+def test_bodies_that_stand_oddly_are_told_from_those_that_stand() -> None:
+    """New people in new poses, as they are and turned."""
+    body = load_body(800)
+    told: dict[str, list[str | None]] = {"": [], "upside down": [], "backwards": []}
+    for number, pose in enumerate(body.poses["unseen"][::20]):
+        points = pose_body(body, torch.tensor([16 + number]), pose[None])[0].double().numpy()
+        told[""].append(stands_oddly(points))
+        told["upside down"].append(stands_oddly(points * [-1, -1, 1]))
+        told["backwards"].append(stands_oddly(points * [-1, 1, -1]))
+    assert told[""] == [None] * 10
+    for turned in ("upside down", "backwards"):
+        assert told[turned].count(turned) >= 7, told[turned]
+
+
+@pytest.mark.parametrize(
+    ("signs", "note"),
+    [
+        ((1, -1, -1), "seems to stand upside down; if it does, turn it by --pose-up -y"),
+        ((-1, 1, -1), "seems to stand backwards; if it does, turn it by --pose-turn"),
+    ],
+)
+def test_bodies_that_stand_oddly_get_a_note(
+    signs: tuple[int, ...], note: str, folder: Path, tmp_path: Path
+) -> None:
+    body = load_body(800)
+    standing = pose_body(body, torch.tensor([20]), body.poses["unseen"][[0]])[0].double().numpy()
+    (tmp_path / "odd.obj").write_text(obj_text(standing * signs, FACES))
+    more = ("--pose", tmp_path / "odd.obj", "-o", tmp_path / "out.obj")
+    done = call(words(folder, "transfer", *more))
+    assert done["code"] == 0
+    assert f"pose source {tmp_path / 'odd.obj'} {note}" in done["err"]
 
 
 def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -18,6 +19,7 @@ from posebench.victims import (
     PoseTransferNetwork,
     import_released,
 )
+from posebench.victims.blocks import instance_norm, point_weights
 from tests.parity_rule import reference, released_state
 
 REFERENCES = {"npt": "npt_w32", "npt-mp": "nptmp_w32", "gct": "cgp_w32", "gct-mp": "mpcgp_w32"}
@@ -111,7 +113,7 @@ def test_posemae_channel_attention_against_plain_formula() -> None:
     torch.testing.assert_close(attend(code, identity).expand(-1, 9, -1), expected)
 
 
-@pytest.mark.parametrize("name", REFERENCES)  # posemae's order picks its subsamples, see below
+@pytest.mark.parametrize("name", VICTIMS)
 def test_order_of_both_clouds_together_does_not_matter(name: str) -> None:
     network = small(name)
     pose = random_clouds(2, 40, dtype=torch.float64)
@@ -125,7 +127,7 @@ def test_order_of_both_clouds_together_does_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["npt-mp", "gct-mp", "posemae"])
 def test_pooled_victims_ignore_pose_order_and_padding(name: str) -> None:
-    network = small(name) if name != "posemae" else PoseMAE(16, scales=1).double().eval()
+    network = small(name)
     pose = random_clouds(2, 40, dtype=torch.float64)
     identity = random_clouds(2, 30, seed=1, dtype=torch.float64)
     plain = network(pose, identity).points
@@ -214,3 +216,36 @@ def test_posemae_masks_only_in_train_mode_and_by_generator() -> None:
     assert not torch.equal(first, other)
     network.eval()
     assert torch.equal(network(pose, pose).points, network(pose, pose).points)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_second_derivatives_of_the_norm_are_right(padded: bool) -> None:
+    mask = torch.arange(7) < torch.tensor([7, 5])[:, None]
+    weights = point_weights(mask, torch.float64) if padded else None
+    x = torch.randn(2, 7, 3, generator=generator_for(0)).double().requires_grad_(True)
+    assert torch.autograd.gradgradcheck(lambda each: instance_norm(each, weights), x)
+
+
+@pytest.mark.parametrize("name", VICTIMS)
+def test_second_derivatives_of_victims_are_right(name: str) -> None:
+    """Along a line, against central differences of the gradient; attacks of others may use them."""
+    network = small(name).requires_grad_(False)
+    pose = random_clouds(1, 24, dtype=torch.float64)
+    identity = random_clouds(1, 24, seed=1, dtype=torch.float64)
+    direction = random_clouds(1, 24, seed=2, dtype=torch.float64).points
+
+    def slope(points: Tensor, graph: bool = False) -> Tensor:
+        points = points.detach().requires_grad_(True)
+        value = network(pose.replace(points), identity).points.square().sum()
+        (found,) = torch.autograd.grad(value, points, create_graph=graph)
+        if not graph:
+            return found
+        (found,) = torch.autograd.grad((found * direction).sum(), points)
+        return found
+
+    step = 1e-7
+    ends = [slope(pose.points + sign * step * direction) for sign in (1, -1)]
+    measured = (ends[0] - ends[1]) / (2 * step)
+    with sdpa_kernel(SDPBackend.MATH):  # other kernels of attention refuse second derivatives
+        found = slope(pose.points, graph=True)
+    assert float((found - measured).norm() / measured.norm()) < 1e-4

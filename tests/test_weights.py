@@ -11,7 +11,7 @@ from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.interfaces import Budget
-from posebench.victims import SIZES, VICTIMS, load_victim, read_weights
+from posebench.victims import SIZES, VICTIMS, load_network, read_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -31,16 +31,16 @@ def test_pmd_is_what_the_card_says(path: Path) -> None:
     assert card["data"] == body_fingerprint()
     assert {"recipe", "curve", "environment", "licence", "samples_seen"} <= set(card)
     assert name in VICTIMS
-    network, _ = load_victim(name, weights=path)
+    network, _ = load_network(name, weights=path)
     record = evaluate(network, samples=PAIRS, vertices=SIZES[card["recipe"]["size"]].vertices)
     expected = card["splits"]["anny/seen"]["clean_pmd"]["per_sample"][:PAIRS]
-    np.testing.assert_allclose(record["metrics"]["pmd"]["per_sample"], expected, rtol=1e-3)
+    np.testing.assert_allclose(record.metrics.pmd.per_sample, expected, rtol=1e-3)
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert f"{card['splits']['anny/seen']['clean_pmd']['mean'] * 1e4:.2f} [" in text
     if "attacked" in card:
         attacked = evaluate(network, attack=FGM(Budget(0.08)), samples=PAIRS, vertices=1700)
         expected = card["attacked"]["fgm 0.08"]["pmd"]["per_sample"][:PAIRS]
-        np.testing.assert_allclose(attacked["metrics"]["pmd"]["per_sample"], expected, rtol=1e-2)
+        np.testing.assert_allclose(attacked.metrics.pmd.per_sample, expected, rtol=1e-2)
     for split in card["splits"].values():
         beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
         assert split["under_trained"] is not beaten

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.cloud import Clouds
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Norm, Victim, VictimSpec
+from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim, VictimSpec
+from posebench.norms import Norm
 from posebench.rng import generator_for
 from posebench.victims import VICTIMS, PoseTransferNetwork
 
@@ -44,7 +45,7 @@ class Cheat:
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        return AttackResult(self.move(batch.pose), torch.zeros(len(batch)), 0, 0)
+        return AttackResult(self.move(batch.pose))
 
 
 def random_points(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Generator, Tensor, nn
 
@@ -31,6 +32,12 @@ class PoseTransferNetwork(nn.Module):
             raise InputError(f"width must be 4..{MAX_WIDTH}, got {width}")
         self.width = width
         self.compiled: Callable[..., Tensor] | None = None  # transfer() through torch.compile
+        self._takes = inspect.signature(self.transfer).parameters
+        if self.spec.masks and not {"pose_mask", "identity_mask"} <= set(self._takes):
+            raise InputError(
+                f"victim {self.spec.name!r} says that it takes masks, but its transfer() has no "
+                "pose_mask and identity_mask"
+            )
 
     def settings(self) -> dict[str, object]:
         """Constructor arguments that rebuild this network, JSON-ready."""
@@ -44,8 +51,21 @@ class PoseTransferNetwork(nn.Module):
         identity_mask: Bool[Tensor, "b n"] | None = None,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
-        """The identity in the pose, in the identity's order; None masks mean no padding."""
+        """The identity in the pose, in the identity's order; None masks mean no padding.
+
+        A network that knows no padding or does not draw may leave these parameters out.
+        """
         raise TypeError(f"{type(self).__name__} does not define transfer()")
+
+    def transferred(
+        self,
+        pose: Float[Tensor, "b m 3"],
+        identity: Float[Tensor, "b n 3"],
+        **others: Any,
+    ) -> Float[Tensor, "b n 3"]:
+        """:meth:`transfer`, compiled where it is, with those of the others that it takes."""
+        given = {name: value for name, value in others.items() if name in self._takes}
+        return (self.compiled or self.transfer)(pose, identity, **given)
 
     def forward(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
@@ -66,12 +86,12 @@ class PoseTransferNetwork(nn.Module):
             raise InputError(
                 f"{spec.name} cannot leave points out; wrap it in posebench.victims.EqualPoints"
             )
-        points = (self.compiled or self.transfer)(
+        points = self.transferred(
             pose.points,
             identity.points,
-            None if pose.full else pose.mask,
-            None if identity.full else identity.mask,
-            generator,
+            pose_mask=None if pose.full else pose.mask,
+            identity_mask=None if identity.full else identity.mask,
+            generator=generator,
         )
         if identity.full:
             return identity.replace(points)

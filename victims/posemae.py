@@ -17,8 +17,15 @@ Our inference, chosen to fit what is printed:
   grows with the vertex count and saturates the softmax, so a network trained at one count
   fails at another. ``logits="sum"`` is the published form;
 * in train mode subsamples and masks are drawn at random from ``generator``; in eval mode,
-  which is also what attacks see, nothing is masked and scale s takes every 2^s-th point. The
-  protocol shuffles the points, so that is a random subsample too, but a repeatable one.
+  which is also what attacks see, nothing is masked and nothing left out: every scale reads all
+  points. As the encoder is shared, the scales' codes are then one and the same.
+
+Why not choose subsamples in eval mode too? Every n-th point hangs on the points' order, which has
+no meaning. A choice by coordinates changes as the pose is attacked, without a gradient: picked by a
+hash of the coordinates or by narrow bands, points come and go with every step, which makes gradient
+ascent fail and the victim look robust; picked by wide bands or by the distance from the centroid,
+whole parts of the body are never read, and the error on clean poses doubles. All points need no
+choice that an attacker could use, and cost less.
 
 ``attention="spatial"`` is GC-Transformer's map with values indexed by identity point (the tiled
 code has no points of its own), ``"none"`` leaves attention out; with ``scales=1, mask_ratio=0,
@@ -148,10 +155,13 @@ class PoseMAE(PoseTransferNetwork):
         identity_mask: Bool[Tensor, "b n"] | None = None,
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
-        picks = self.draw_scales(pose.shape[1], pose.device, generator)
         weights = point_weights(identity_mask, identity.dtype)
         pose, identity = points_together(pose), points_together(identity)
-        p = self.encode_pose(pose, pose_mask, picks)
+        if self.training:
+            picks = self.draw_scales(pose.shape[1], pose.device, generator)
+            p = self.encode_pose(pose, pose_mask, picks)
+        else:
+            p = pooled_code(self.encoder, pose, pose_mask)
         i = self.encoder(identity, weights)
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
             p, i = apply_linear(project, p), apply_linear(project, i)
@@ -166,9 +176,7 @@ class PoseMAE(PoseTransferNetwork):
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None
     ) -> list[Tensor]:
-        """Which points each scale sees, a list of index tensors (n_s,)."""
-        if not self.training:
-            return [torch.arange(0, count, 2**s, device=device) for s in range(self.scales)]
+        """Which points each scale sees in training, a list of index tensors (n_s,)."""
         picks = []
         for scale in range(self.scales):
             visible = max(1, round(count / 2**scale * (1 - self.mask_ratio)))

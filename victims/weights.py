@@ -6,13 +6,15 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.victims.network import PoseTransferNetwork
-from posebench.victims.released import import_released
+from posebench.registry import unknown
 from posebench.victims.zoo import VICTIMS
+
+if TYPE_CHECKING:
+    from posebench.victims.network import PoseTransferNetwork
 
 HEADER = "posebench"
 
@@ -56,7 +58,7 @@ def read_weights(path: Path) -> dict[str, Any] | None:
         raise InputError(f"weights {path}: not a whole safetensors file ({error})") from error
 
 
-def load_victim(
+def load_network(
     name: str, *, size: str = "compact", weights: Path | None = None, adversarial: bool = False
 ) -> tuple[PoseTransferNetwork, Path]:
     """A victim in eval mode and the file its weights came from.
@@ -67,6 +69,8 @@ def load_victim(
     Raises:
         InputError: unknown victim, no such weights, or weights of another victim.
     """
+    from posebench.victims.released import import_released
+
     network_class = VICTIMS[name]
     path = weights or shipped_path(name, size, adversarial=adversarial)
     if weights is None and not path.is_file():
@@ -90,6 +94,24 @@ def load_victim(
         reason = str(error).strip().splitlines()[0][:120]
         raise InputError(f"weights {path}: do not fit {name}: {reason}") from error
     return network.eval(), path
+
+
+TRAININGS = ("clean", "adversarial")
+"""Trainings whose weights may be shipped."""
+
+
+def load_victim(
+    name: str, *, size: str = "compact", training: str = "clean", weights: Path | str | None = None
+) -> PoseTransferNetwork:
+    """A victim with trained weights, in eval mode: shipped ones, or those of a file.
+
+    Raises:
+        InputError: as :func:`load_network`, or an unknown training.
+    """
+    if training not in TRAININGS:
+        raise unknown("training", training, TRAININGS)
+    path = None if weights is None else Path(weights)
+    return load_network(name, size=size, weights=path, adversarial=training == "adversarial")[0]
 
 
 def weights_fingerprint(path: Path) -> str:

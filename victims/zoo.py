@@ -1,16 +1,31 @@
-"""The registry of victims: name -> network class."""
+"""The registry of victims: name -> network class, and the line that ``posebench list`` shows."""
 
 from __future__ import annotations
 
-from posebench.registry import Registry
-from posebench.victims.gct import GCTransformer, GCTransformerMaxPool
-from posebench.victims.network import PoseTransferNetwork
-from posebench.victims.npt import NPT, NPTMaxPool
-from posebench.victims.posemae import PoseMAE
+from typing import TYPE_CHECKING
 
-VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims")
-VICTIMS.register("npt-mp", NPTMaxPool)
-VICTIMS.register("npt", NPT)
-VICTIMS.register("gct", GCTransformer)
-VICTIMS.register("gct-mp", GCTransformerMaxPool)
-VICTIMS.register("posemae", PoseMAE)
+from posebench.registry import Registry
+
+if TYPE_CHECKING:
+    from posebench.victims.network import PoseTransferNetwork
+
+VICTIMS: Registry[type[PoseTransferNetwork]] = Registry("victim", "victims", needs=("spec",))
+VICTIMS.register(
+    "npt-mp", "posebench.victims.npt:NPTMaxPool", "NPT-MP (arXiv 2003.07254): any point counts"
+)
+VICTIMS.register("npt", "posebench.victims.npt:NPT", "NPT (arXiv 2003.07254): equal point counts")
+VICTIMS.register(
+    "gct",
+    "posebench.victims.gct:GCTransformer",
+    "GC-Transformer (arXiv 2112.07374): equal point counts",
+)
+VICTIMS.register(
+    "gct-mp",
+    "posebench.victims.gct:GCTransformerMaxPool",
+    "GC-Transformer-MP (arXiv 2112.07374): any point counts",
+)
+VICTIMS.register(
+    "posemae",
+    "posebench.victims.posemae:PoseMAE",
+    "3D-PoseMAE (arXiv 2404.02242): any point counts",
+)

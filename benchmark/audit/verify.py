@@ -1,82 +1,48 @@
-"""Run a record again and say, field by field, whether it holds within its interval."""
+"""Run a record again, pair by pair: is what it says what its cell gives?"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from posebench.attacks import FGM, Noise
+from posebench.benchmark.audit.compared import Comparison, compared
 from posebench.benchmark.audit.rebuild import rebuild_attack, rebuild_defense
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.evaluation.harness import evaluate
-from posebench.benchmark.evaluation.metrics import attack_metrics
-from posebench.benchmark.records.consistency import rate_intervals, summary_of
-from posebench.benchmark.records.schema import read_json
-from posebench.benchmark.records.store import Record, check_record
-from posebench.benchmark.runs.run import resolve_device, with_source
+from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.evaluation.access import Surrogate
+from posebench.benchmark.evaluation.devices import resolve_device
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.evaluation.sources import with_source
+from posebench.benchmark.records.types import Cell, Record
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Defense, Victim
-from posebench.victims import SIZES, load_victim
+from posebench.interfaces import Attack, Defense
+from posebench.victims import SIZES, load_network
 from posebench.victims.weights import shipped_path, weights_fingerprint
-
-NEARLY = 1e-3
-"""Relative: what has no interval and depends on float32 sums holds if it agrees to this."""
-
-Column = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One field, recorded and run again.
-
-    Attributes:
-        field: such as "pmd".
-        recorded: mean or value in the record, of the pairs that were run again.
-        interval: 95 % bootstrap interval over so many pairs of the record, None where a field
-            has none.
-        now: the same as ``recorded`` of the new run.
-        off: largest relative difference of a pair's value, or of the field's where it has one.
-        holds: ``now`` is within the interval or all values agree to ``NEARLY``.
-    """
-
-    field: str
-    recorded: float
-    interval: tuple[float, float] | None
-    now: float
-    off: float
-    holds: bool
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """What it takes to run a record again; see :func:`rerun_of`."""
+    """What it takes to run a record again; see :func:`rerun_of`.
+
+    Attributes:
+        record: what was recorded.
+        evaluation: its cell, made; its first pairs alone if so asked.
+        device: of torch; the networks are there.
+    """
 
     record: Record
-    victim: Victim
-    source: VictimSource
-    attack: Attack | None
-    defense: Defense | None
-    surrogate: Victim | None
-    samples: int
+    evaluation: Evaluation
     device: str
 
-
-def read_record(path: Path) -> Record:
-    """One valid record.
-
-    Raises:
-        InputError: naming the file and what is wrong with it.
-    """
-    record: Record = read_json(path)
-    check_record(record, str(path))
-    return record
+    @property
+    def iterative(self) -> bool:
+        """Whether the attack feeds its own result back, which magnifies rounding."""
+        attack = self.evaluation.attacks[0]
+        return attack is not None and not isinstance(attack, (FGM, Noise))
 
 
 def rerun_of(
@@ -88,45 +54,91 @@ def rerun_of(
         InputError: weights that are not at hand, settings that cannot be rebuilt, a cell of a warm
             curve, or more samples than the record has.
     """
-    cell = record["cell"]
-    count = cell["samples"] if samples is None else samples
-    if not 1 <= count <= cell["samples"]:
-        raise InputError(f"samples must be 1..{cell['samples']}, as the record has, got {count}")
-    pairs = load_task(cell["task"], samples=cell["samples"], vertices=cell["vertices"])
-    if pairs.fingerprint != cell["fingerprint"]:
+    cell = record.cell
+    count = cell.samples if samples is None else samples
+    if not 1 <= count <= cell.samples:
+        raise InputError(f"samples must be 1..{cell.samples}, as the record has, got {count}")
+    pairs = load_task(cell.task, samples=cell.samples, vertices=cell.vertices)
+    if pairs.fingerprint != cell.fingerprint:
         raise InputError(
-            f"cell.fingerprint is not that of {cell['task']}: the record is of other pairs"
+            f"cell.fingerprint is not that of {cell.task}: the record is of other pairs"
         )
-    attack, defense = None, None
-    if cell["attack"] is not None:
-        settings, warm, before = cell["attack_settings"].partition(" warm from eps ")
-        if warm:
-            raise InputError(
-                f"this cell of a curve started from the poses of eps {before}, and a record does "
-                "not name all the cells before it: sweep again with 'posebench run --eps "
-                "low:high:count' and compare"
-            )
-        attack = rebuild_attack(cell["attack"], settings)
-    if cell["defense"] is not None:
-        defense = rebuild_defense(cell["defense"], cell["defense_settings"])
-    path = weights or shipped_weights(cell["weights_sha256"])
+    attack, defense = attack_of(cell), defense_of(cell)
+    place = resolve_device(device)
+    path = weights or shipped_weights(cell.weights.sha256)
     if path is None:
         raise InputError(
-            f"weights with sha256 {cell['weights_sha256']} are not shipped: pass --weights FILE"
+            f"weights with sha256 {cell.weights.sha256} are not shipped: pass --weights FILE"
         )
-    network, source = with_source(*load_victim(cell["victim"], weights=path))
-    if source.weights_sha256 != cell["weights_sha256"]:
+    source = with_source(*load_network(cell.victim, weights=path))
+    if source.weights.sha256 != cell.weights.sha256:
         raise InputError(
-            f"{path}: has sha256 {source.weights_sha256}, the record {cell['weights_sha256']}"
+            f"{path}: has sha256 {source.weights.sha256}, the record {cell.weights.sha256}"
         )
-    place, surrogate = resolve_device(device), None
-    if cell["access"].startswith("transfer from "):
-        name = cell["access"].removeprefix("transfer from ")
-        if cell["size"] not in SIZES:
-            raise InputError(f"the surrogate {name!r} of size {cell['size']!r} is not known")
-        surrogate = load_victim(name, size=cell["size"])[0].to(place)
-    victim = network.to(place, torch.float32)
-    return Rerun(record, victim, source, attack, defense, surrogate, count, place)
+    evaluation = Evaluation(
+        victim=source.network.to(place, torch.float32),
+        attacks=(attack,),
+        defense=defense,
+        access=cell.access.kind,
+        surrogate=surrogate_of(cell, place),
+        task=cell.task,
+        samples=count,
+        vertices=cell.vertices,
+        seed=cell.seed,
+        weights=source.weights,
+    )
+    return Rerun(record, evaluation, place)
+
+
+def attack_of(cell: Cell) -> Attack | None:
+    """The attack that a cell's settings describe, if it can be run by itself.
+
+    Raises:
+        InputError: settings that cannot be rebuilt, another version, a cell of a warm curve.
+    """
+    if cell.attack is None:
+        return None
+    if cell.attack.warm_from is not None:
+        raise InputError(
+            f"this cell of a curve started from the poses of eps {cell.attack.warm_from:g}, and a "
+            "record does not name all the cells before it: sweep again with 'posebench run --eps "
+            "low:high:count' and compare"
+        )
+    attack = rebuild_attack(cell.attack.name, cell.attack.settings)
+    version = getattr(attack, "version", 1)
+    if version != cell.attack.version:
+        raise InputError(
+            f"cell.attack_version is {cell.attack.version}, here {cell.attack.name!r} is of "
+            f"version {version}, which gives other results"
+        )
+    return attack
+
+
+def defense_of(cell: Cell) -> Defense | None:
+    """The defence that a cell's settings describe."""
+    if cell.defense is None:
+        return None
+    return rebuild_defense(cell.defense.name, cell.defense.settings)
+
+
+def surrogate_of(cell: Cell, device: str) -> Surrogate | None:
+    """The network that a transfer cell was attacked on: by its weights' sha256, where the record
+    has it, else the shipped one of that name and the victim's size.
+
+    Raises:
+        InputError: no such weights here.
+    """
+    name, sha256 = cell.access.surrogate, cell.access.surrogate_sha256
+    if name is None:
+        return None
+    path = None if sha256 is None else shipped_weights(sha256)
+    if sha256 is not None and path is None:
+        raise InputError(f"the surrogate {name!r} with sha256 {sha256} is not shipped")
+    size = cell.weights.size
+    if size not in SIZES:
+        raise InputError(f"the surrogate {name!r} of size {size!r} is not known")
+    network, found = load_network(name, size=size, weights=path)
+    return Surrogate(network.to(device), weights_fingerprint(found))
 
 
 def shipped_weights(sha256: str | None) -> Path | None:
@@ -140,74 +152,6 @@ def run_again(
     rerun: Rerun, *, batch_size: int = 8, progress: Callable[[int], None] | None = None
 ) -> list[Comparison]:
     """Evaluate the cell anew and compare every field; see :func:`compared`."""
-    cell = rerun.record["cell"]
-    now = evaluate(
-        rerun.victim,
-        attack=rerun.attack,
-        defense=rerun.defense,
-        task=cell["task"],
-        access=cell["access"].partition(" from ")[0],
-        surrogate=rerun.surrogate,
-        samples=rerun.samples,
-        vertices=cell["vertices"],
-        batch_size=batch_size,
-        seed=cell["seed"],
-        device=rerun.device,
-        source=rerun.source,
-        progress=progress,
-    )
-    return compared(rerun.record, now)
-
-
-def compared(record: Record, now: Record) -> list[Comparison]:
-    """Field by field the recorded numbers and those of a run of the same cell's first pairs.
-
-    The interval of a mean or rate is that of as many pairs drawn from the whole record, for the
-    whole record its own. A field that one of both lacks does not hold.
-    """
-    count, whole = now["cell"]["samples"], record["cell"]["samples"]
-    columns, again = _columns(record["metrics"]), _columns(now["metrics"])
-    found = []
-    for name, values in columns.items():
-        ends = summary_of(values, count)["ci95"]
-        found.append(_comparison(name, values[:count], again.get(name), ends))
-    if record["cell"]["attack"] is not None:
-        clean, pmd, noise = (columns[name] for name in ("clean_pmd", "pmd", "noise_pmd"))
-        ends_of = rate_intervals(clean, pmd, noise, size=count)
-        rates = attack_metrics(clean[:count], pmd[:count], noise[:count])
-        rates_now = attack_metrics(again["clean_pmd"], again["pmd"], again["noise_pmd"])
-        for name, rate in rates.items():
-            one, other = np.array([rate]), np.array([rates_now[name]])
-            found.append(_comparison(name, one, other, ends_of[name]))
-    single = {f"cost.{k}": (v, now["cost"].get(k)) for k, v in record["cost"].items()}
-    if count == whole:  # stored as means over all pairs alone
-        old, new = record["metrics"], now["metrics"]
-        single |= {k: (old[k], new.get(k)) for k in ("radius", "kept", "clean_kept") if k in old}
-        single |= {f"trivial.{k}": (v, new["trivial"].get(k)) for k, v in old["trivial"].items()}
-    for name, pair in single.items():
-        recorded, value = (np.array([each], dtype=np.float64) for each in pair)
-        found.append(_comparison(name, recorded, value))
-    return found
-
-
-def _columns(metrics: dict[str, Any]) -> dict[str, Column]:
-    """Per-sample values by field; null becomes NaN."""
-    named = {**metrics, **{f"norms.{k}": v for k, v in metrics.get("norms", {}).items()}}
-    return {
-        name: np.array(value["per_sample"], dtype=np.float64)
-        for name, value in named.items()
-        if isinstance(value, dict) and "per_sample" in value
-    }
-
-
-def _comparison(
-    name: str, old: Column, new: Column | None, ends: list[float] | None = None
-) -> Comparison:
-    new = np.full_like(old, math.nan) if new is None else new
-    same = (old == new) | (np.isnan(old) & np.isnan(new))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        off = np.where(same, 0.0, abs(new - old) / abs(old))
-    mean, interval = float(new.mean()), None if ends is None else (ends[0], ends[1])
-    inside = interval is not None and interval[0] <= mean <= interval[1]
-    largest = float(off.max())
-    return Comparison(name, float(old.mean()), interval, mean, largest, inside or largest <= NEARLY)
+    how = Execution(batch_size, rerun.device, progress)
+    (now,) = evaluate_all(rerun.evaluation, how)
+    return compared(rerun.record, now, iterative=rerun.iterative)

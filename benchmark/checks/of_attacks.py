@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks import APGD, EOT, FGM, PGD, Noise, Query, attack_name, run_attack
+from posebench.attacks import APGD, EOT, FGM, PGD, Noise, Query, run_attack
 from posebench.attacks.adapters import FoolboxAttack
 from posebench.attacks.gradient import pose_values
 from posebench.benchmark.checks.subject import Subject
-from posebench.benchmark.evaluation.metrics import TAU, bootstrap_interval, perturbation_norms
+from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.stats.bootstrap import mean_interval
+from posebench.benchmark.stats.success import TAU
 from posebench.cloud import Clouds
 from posebench.interfaces import Attack, Batch, Victim, VictimSpec
 from posebench.objective import pmd
@@ -68,7 +70,7 @@ def grows_with_eps(subject: Subject) -> tuple[bool | None, str]:
     falls = [
         share * subject.budget.eps
         for share, small, large in zip(shares[1:], values, values[1:], strict=False)
-        if bootstrap_interval(small - large)[0] > 0
+        if mean_interval(small - large)[0] > 0
     ]
     means = ", ".join(f"{1e4 * value.mean():.1f}" for value in values)
     return bool(falls), f"PMD x1e-4 over {EPS_STEPS} eps: {means}"
@@ -155,7 +157,7 @@ def enough_draws(subject: Subject) -> tuple[bool | None, str]:
         pose = run_attack(attack, fixed, batch, generator=generator).pose
         frozen_values.append(pose_values(fixed, batch, pose, objective=pmd))
     still = torch.cat(frozen_values).double().cpu()
-    weaker = bootstrap_interval((one - twenty).numpy())[0] > 0
+    weaker = mean_interval((one - twenty).numpy())[0] > 0
     raised = weaker or float(still.mean()) < (1 - CONVERGED) * float(twenty.mean())
     means = ", ".join(f"{1e4 * each.mean():.1f}" for each in (one, twenty, still))
     return raised, f"PMD x1e-4 with 1 draw, 20 draws, randomness frozen: {means}"
@@ -176,7 +178,7 @@ def defense_attacked(subject: Subject) -> tuple[bool | None, str]:
     best = torch.stack(list(found.values())).amax(dim=0)
     worst = torch.maximum(best, blind).mean()
     text = ", ".join(f"{name} {1e4 * values.mean():.1f}" for name, values in found.items())
-    raised = bootstrap_interval((blind - best).numpy())[0] > 0
+    raised = mean_interval((blind - best).numpy())[0] > 0
     return raised, (
         f"PMD x1e-4: oblivious {1e4 * blind.mean():.1f}, {text}; worst of all {1e4 * worst:.1f}"
     )
@@ -188,21 +190,12 @@ def same_as_foolbox(subject: Subject) -> tuple[bool | None, str]:
         return None, "needs the extra foolbox"
     if subject.system.spec.stochastic or subject.budget.norm != "l2":
         return None, "needs a deterministic victim and norm l2"
-    first = replace(subject, batches=subject.batches[:1], found={})
+    first = replace(subject, batches=subject.batches[:1])
     foreign = FoolboxAttack(subject.budget, "L2FastGradientAttack", {"random_start": False})
     _, theirs = first.attacked(foreign)
     _, ours = first.attacked(FGM(subject.budget, objective="pmd"))
     raised = bool(((theirs - ours).abs() > FOOLBOX * ours).any())
     return raised, f"PMD x1e-4: Foolbox {1e4 * theirs.mean():.3f}, ours {1e4 * ours.mean():.3f}"
-
-
-def other_attack(subject: Subject) -> tuple[bool | None, str]:
-    """15: the number comes from an attack that training did not use."""
-    used = attack_name(subject.strongest())
-    if subject.trained_against is None:
-        return None, "not adversarially trained, or unknown"
-    name, eps = subject.trained_against
-    return name == used, f"trained against {name} at eps {eps:g}, checked with {used}, pgd, query"
 
 
 @dataclass(frozen=True)
@@ -224,13 +217,13 @@ class Frozen:
 
 def worst_noise(subject: Subject) -> Tensor:
     """The system's largest PMD over random perturbations of the budget, (S,) float64."""
-    key = "worst noise"
+    key = "worst noise", 0
     if key not in subject.found:
         worst = torch.full_like(subject.pmd(), -math.inf)
         for draw in range(NOISE_DRAWS):
-            seeded = replace(subject, seed=draw, found={})
+            seeded = replace(subject, seed=draw)
             worst = torch.maximum(worst, seeded.attacked(Noise(subject.budget), subject.victim)[1])
-        subject.found[key] = [], worst
+        subject.found[key] = [], worst, None
     return subject.found[key][1]
 
 

@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from posebench.benchmark.checks.subject import Subject
-from posebench.benchmark.checks.suite import CHECKS, Finding, run_checks, write_check
-from posebench.benchmark.data.anny import load_task
-from posebench.benchmark.evaluation.cells import VictimSource
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import find_networks, resolve_device
-from posebench.defenses import DEFENSES
+from posebench.benchmark.checks.findings import CheckCell, Finding, write_check
+from posebench.benchmark.checks.subject import Subject, TrainingAttack
+from posebench.benchmark.checks.suite import CHECKS, run_checks
+from posebench.benchmark.data.datasets import load_task, task_vertices
+from posebench.benchmark.data.task import PairTask
+from posebench.benchmark.evaluation.devices import resolve_device
+from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, checked
+from posebench.benchmark.evaluation.sources import (
+    Source,
+    adversarial_part,
+    find_networks,
+    load_surrogate,
+)
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.types import Weights
 from posebench.errors import InputError
 from posebench.files import check_writable
-from posebench.interfaces import Budget, Norm, Victim
-from posebench.registry import unknown
-from posebench.victims import SIZES, load_victim
+from posebench.interfaces import Budget, Victim
+from posebench.norms import Norm
+from posebench.victims import SIZES
 from posebench.victims.wrappers import any_count
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+STEPS = 50
+"""Gradient steps of APGD and PGD unless settings say otherwise."""
 
 MARKS = {True: "[bold red]raised[/]", False: "ok", None: "[dim]-[/]"}
 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """The options of ``posebench check``, as given."""
+    """The options of ``posebench check``.
 
-    victim: str
-    weights: Path | None
-    eps: float
-    norm: str
-    defense: str
-    surrogate: str | None
-    task: str
-    samples: int
-    iterations: int
-    size: str
-    seed: int
+    Attributes:
+        evaluation: what is checked, at one eps. Its surrogate is for transfer; the checks choose
+            attacks and accesses themselves.
+        device: "auto" or one of torch's.
+        out: folder of the findings; None writes none.
+    """
+
+    evaluation: EvaluationSettings
+    device: str = "auto"
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Settings made ready: what all networks of one command share."""
+
+    asked: EvaluationSettings
+    pairs: PairTask
+    surrogate: Victim
+    surrogate_name: str
     device: str
-    out: Path | None
 
 
 def check_weights(settings: CheckSettings, bar: Progress) -> bool:
@@ -56,86 +76,118 @@ def check_weights(settings: CheckSettings, bar: Progress) -> bool:
     Raises:
         InputError: bad settings, found before the first forward.
     """
-    if settings.size not in SIZES:
-        raise unknown("size", settings.size, SIZES)
-    if settings.samples < 2:
-        raise InputError(f"checks need at least 2 pairs, got {settings.samples}")
-    if settings.iterations < 1:
-        raise InputError(f"iterations must be at least 1, got {settings.iterations}")
-    budget = Budget(settings.eps, cast(Norm, settings.norm))
-    if budget.counts_points or budget.eps == 0:
-        raise InputError("checks need a budget that is a distance above 0")
-    defense = None if settings.defense == "none" else DEFENSES[settings.defense]()
-    device = resolve_device(settings.device)
-    name = settings.surrogate or ("gct" if settings.victim != "gct" else "npt")
-    surrogate: Victim = load_victim(name, size=settings.size)[0].to(device)
-    vertices = SIZES[settings.size].vertices
-    pairs = load_task(settings.task, samples=settings.samples, vertices=vertices)
-    if not pairs.keeps_count:
-        surrogate = any_count(surrogate)
-    networks = find_networks(settings.victim, settings.weights, settings.size)
+    prepared = prepare(settings)
+    asked = prepared.asked
+    sources = find_networks(asked.victim, asked.weights, asked.size)
     if settings.out is not None:
         check_writable(settings.out)
-    # One pair at a time: attacks on a random defence need it, and memory stays small.
-    batches = [pairs.batch(ids).to(device) for ids in torch.arange(settings.samples).split(1)]
     raised = False
-    for network, source in networks:
-        victim: Victim = network.to(device, torch.float32)
-        if not pairs.keeps_count:
-            victim = any_count(victim)
-        subject = Subject(
-            victim=victim,
-            batches=batches,
-            budget=budget,
-            defense=defense,
-            surrogate=surrogate,
-            trained_against=trained_against(source),
-            iterations=settings.iterations,
-            seed=settings.seed,
-        )
-        label = f"{network.spec.title}, {source.training} training"
-        job = bar.add_task(label, total=len(CHECKS))
+    for source in sources:
+        subject = subject_of(prepared, source)
+        job = bar.add_task(source.label, total=len(CHECKS))
         findings = []
         for finding in run_checks(subject):
             findings.append(finding)
             bar.advance(job)
-        print_findings(label, settings, findings)
+        print_findings(source.label, asked, findings)
         raised |= any(finding.raised for finding in findings)
         if settings.out is not None:
-            cell = {
-                "victim": settings.victim,
-                "training": source.training,
-                "weights_sha256": source.weights_sha256,
-                "defense": None if defense is None else settings.defense,
-                "defense_settings": None if defense is None else repr(defense),
-                "surrogate": name,
-                "task": settings.task,
-                "fingerprint": pairs.fingerprint,
-                "samples": settings.samples,
-                "eps": settings.eps,
-                "norm": settings.norm,
-                "iterations": settings.iterations,
-                "seed": settings.seed,
-            }
-            end = "" if defense is None else f"-{settings.defense}"
-            file = f"{settings.victim}-{settings.size}-{source.training}{end}.json"
-            write_check(settings.out / file, cell, findings, environment(device))
+            write_findings(settings.out, prepared, source, findings)
     return raised
 
 
-def trained_against(source: VictimSource) -> tuple[str, float] | None:
-    """Attack and eps of the adversarial part of the recipe behind some weights, if known."""
-    part: Any = (source.recipe or {}).get("adversarial")
-    if not isinstance(part, dict) or not isinstance(part.get("attack"), str):
+def prepare(settings: CheckSettings) -> Prepared:
+    """Everything but the victims, loaded.
+
+    Raises:
+        InputError: settings that cannot be, or that checks cannot use.
+    """
+    asked = settings.evaluation
+    if asked.samples < 2:
+        raise InputError(f"checks need at least 2 pairs, got {asked.samples}")
+    if len(asked.eps) != 1:
+        raise InputError(f"checks are made at one eps, got {len(asked.eps)}")
+    budget = Budget(asked.eps[0], cast(Norm, asked.norm or "l2"))
+    if budget.counts_points or budget.eps == 0:
+        raise InputError("checks need a budget that is a distance above 0")
+    steps = STEPS if asked.iterations is None else asked.iterations
+    name = asked.surrogate or ("gct" if asked.victim != "gct" else "npt")
+    asked = checked(replace(asked, attack="apgd", iterations=steps, surrogate=None))
+    device = resolve_device(settings.device)
+    vertices = task_vertices(asked.task, SIZES[asked.size].vertices, samples=asked.samples)
+    pairs = load_task(asked.task, samples=asked.samples, vertices=vertices)
+    surrogate = load_surrogate(name, asked.size)
+    if not pairs.keeps_count:
+        surrogate = surrogate.any_count()
+    return Prepared(asked, pairs, moved(surrogate.victim, device), name, device)
+
+
+def moved(victim: Victim, device: str) -> Victim:
+    """A victim whose network is on a device, in float32."""
+    inner: object = victim
+    while not isinstance(inner, torch.nn.Module) and hasattr(inner, "victim"):
+        inner = inner.victim
+    if isinstance(inner, torch.nn.Module):
+        inner.to(device, torch.float32)
+    return victim
+
+
+def subject_of(prepared: Prepared, source: Source) -> Subject:
+    """One network as checks look at it."""
+    asked, pairs = prepared.asked, prepared.pairs
+    victim: Victim = source.network if pairs.keeps_count else any_count(source.network)
+    # One pair at a time: attacks on a random defence need it, and memory stays small.
+    ids = torch.arange(asked.samples).split(1)
+    return Subject(
+        victim=moved(victim, prepared.device),
+        batches=[pairs.batch(each).to(prepared.device) for each in ids],
+        budget=Budget(asked.eps[0], cast(Norm, asked.norm)),
+        defense=asked.made_defense(),
+        surrogate=prepared.surrogate,
+        trained_against=trained_against(source.weights),
+        iterations=asked.iterations or STEPS,
+        seed=asked.seed,
+    )
+
+
+def trained_against(weights: Weights) -> TrainingAttack | None:
+    """The attack of the adversarial part of the recipe behind some weights, if known."""
+    part = adversarial_part(weights.recipe) or {}
+    name, eps, steps = (part.get(key) for key in ("attack", "eps", "iterations"))
+    if not isinstance(name, str) or not isinstance(eps, (int, float)):
         return None
-    eps = part.get("eps")
-    return (part["attack"], float(eps)) if isinstance(eps, (int, float)) else None
+    return TrainingAttack(name, float(eps), steps if isinstance(steps, int) else None)
 
 
-def print_findings(label: str, settings: CheckSettings, findings: list[Finding]) -> None:
+def write_findings(
+    folder: Path, prepared: Prepared, source: Source, findings: Sequence[Finding]
+) -> None:
+    """One file of findings; its name says victim, size, training and defence."""
+    asked, weights, defense = prepared.asked, source.weights, prepared.asked.made_defense()
+    cell = CheckCell(
+        victim=asked.victim,
+        training=weights.training,
+        weights_sha256=weights.sha256,
+        defense=None if defense is None else asked.defense,
+        defense_settings=None if defense is None else repr(defense),
+        surrogate=prepared.surrogate_name,
+        task=asked.task,
+        fingerprint=prepared.pairs.fingerprint,
+        samples=asked.samples,
+        eps=asked.eps[0],
+        norm=cast(Literal["l2", "linf", "l2_vertex"], asked.norm),
+        iterations=asked.iterations or STEPS,
+        seed=asked.seed,
+    )
+    end = "" if defense is None else f"-{asked.defense}"
+    file = f"{asked.victim}-{asked.size}-{weights.training}{end}.json"
+    write_check(folder / file, cell, findings, environment(prepared.device))
+
+
+def print_findings(label: str, asked: EvaluationSettings, findings: Sequence[Finding]) -> None:
     """One line per check."""
-    defended = "" if settings.defense == "none" else f" behind {settings.defense}"
-    title = f"{label}{defended}, eps {settings.eps:g} {settings.norm}, {settings.samples} pairs"
+    defended = "" if asked.defense == NONE else f" behind {asked.defense}"
+    title = f"{label}{defended}, eps {asked.eps[0]:g} {asked.norm}, {asked.samples} pairs"
     table = Table(box=box.SIMPLE_HEAD, title=title)
     for name in ("", "flag", "", "what was found"):
         table.add_column(name, overflow="fold", no_wrap=name == "flag")

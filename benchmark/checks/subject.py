@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from posebench.attacks import APGD, EOT, run_attack
+from posebench.attacks import APGD, EOT
+from posebench.attacks.enforce import checked
 from posebench.benchmark.evaluation.measure import measure
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.cloud import Clouds
 from posebench.interfaces import Attack, Batch, Budget, Defense, Victim
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended
+
+Found = tuple[list[Clouds], Tensor, Victim | None]
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """What a victim was trained against.
+
+    Attributes:
+        name: registry name.
+        eps: metres RMS per coordinate.
+        iterations: of an iterative attack; None for its own number.
+    """
+
+    name: str
+    eps: float
+    iterations: int | None = None
 
 
 @dataclass(frozen=True)
@@ -26,10 +46,10 @@ class Subject:
         budget: of the attacks whose number is to be believed; distance norms alone.
         defense: in front of the victim; attacks see it (adaptive access).
         surrogate: another network, for transfer; None leaves that part out.
-        trained_against: name and eps of the attack in training, if it was adversarial.
+        trained_against: the attack in training, if it was adversarial.
         iterations: gradient steps of APGD and PGD.
         seed: of attacks and noise.
-        found: attacks already run, so that checks share them.
+        found: attacks already run, so that checks share them; a changed subject starts anew.
     """
 
     victim: Victim
@@ -37,32 +57,38 @@ class Subject:
     budget: Budget
     defense: Defense | None = None
     surrogate: Victim | None = None
-    trained_against: tuple[str, float] | None = None
+    trained_against: TrainingAttack | None = None
     iterations: int = 50
     seed: int = 0
-    found: dict[str, tuple[list[Clouds], Tensor]] = field(default_factory=dict, repr=False)
+    found: dict[tuple[str, int], Found] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @property
+    @cached_property
     def system(self) -> Victim:
         """The victim with its defence."""
         return self.victim if self.defense is None else Defended(self.victim, self.defense)
 
-    @property
+    @cached_property
     def seen(self) -> Victim:
         """What attacks see: the system; of a random one, the mean of the loss over draws."""
         return EOT(self.system) if self.system.spec.stochastic else self.system
 
     def attacked(self, attack: Attack, seen: Victim | None = None) -> tuple[list[Clouds], Tensor]:
-        """Attacked poses of all batches and the system's PMD on them, (S,) float64."""
-        key = f"{attack!r} {seen!r}" if seen is not None else repr(attack)
+        """Attacked poses of all batches and the system's PMD on them, (S,) float64.
+
+        Kept by the attack's settings and by the very object that it sees: a repr does not say
+        which weights are inside. The object is kept too, so that its id stays its own.
+        """
+        key = repr(attack), 0 if seen is None else id(seen)
         if key not in self.found:
             poses = []
             for batch in self.batches:
                 generator = generator_for(self.seed, "check", device=batch.pose.points.device)
-                made = run_attack(attack, seen or self.seen, batch, generator=generator)
-                poses.append(made.pose)
-            self.found[key] = poses, self.pmd(poses)
-        return self.found[key]
+                pose, _ = checked(attack, seen or self.seen, batch, generator=generator)
+                poses.append(pose)
+            self.found[key] = poses, self.pmd(poses), seen
+        return self.found[key][:2]
 
     def pmd(self, poses: list[Clouds] | None = None) -> Tensor:
         """The system's PMD on these poses, on the clean ones by default, (S,) float64."""
@@ -76,3 +102,27 @@ class Subject:
     def strongest(self) -> Attack:
         """The white-box attack whose number is to be believed."""
         return APGD(self.budget, iterations=self.iterations)
+
+    def pairs(self) -> list[Batch]:
+        """Every pair alone."""
+        return [batch.select(slice(i, i + 1)) for batch in self.batches for i in range(len(batch))]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches as one, pose sources padded to the longest."""
+    size = max(batch.pose.points.shape[1] for batch in batches)
+    return Batch(
+        _stacked([batch.pose.widened(size) for batch in batches]),
+        _stacked([batch.identity for batch in batches]),
+        _stacked([batch.target for batch in batches]),
+        torch.cat([batch.faces for batch in batches]),
+        torch.cat([batch.sample_ids for batch in batches]),
+    )
+
+
+def _stacked(clouds: Sequence[Clouds]) -> Clouds:
+    return Clouds(
+        torch.cat([cloud.points for cloud in clouds]),
+        torch.cat([cloud.mask for cloud in clouds]),
+        all(cloud.full for cloud in clouds),
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 EXAMPLES = """
@@ -17,39 +20,44 @@ Examples:
 - posebench check --victim gct --weights runs/gct/weights.safetensors --defense sor --samples 8
 """
 
+AnyWeights = Annotated[
+    Path | None, typer.Option(help="Weights file; default: all shipped of this victim.")
+]
+Samples = Annotated[int, typer.Option(help="Test pairs, at least 2.")]
 
+
+@when_memory_runs_out("fewer --samples, a smaller --size or --device cpu")
 def check(
-    victim: Annotated[str, typer.Option(help="Victim; see 'posebench list'.")],
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights file; default: all shipped of this victim.")
-    ] = None,
-    eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
-    norm: Annotated[str, typer.Option(help="l2, linf or l2_vertex.")] = "l2",
-    defense: Annotated[
-        str, typer.Option(help="Defence in front of the victim, or 'none'.")
-    ] = "none",
-    surrogate: Annotated[
-        str | None,
-        typer.Option(help="Victim for transfer attacks; default gct, for gct itself npt."),
-    ] = None,
-    task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
-    samples: Annotated[int, typer.Option(help="Test pairs, at least 2.")] = 4,
+    victim: options.Victim,
+    weights: AnyWeights = None,
+    eps: options.Eps = 0.08,
+    norm: options.Norm = "l2",
+    defense: options.Defense = "none",
+    surrogate: options.Surrogate = None,
+    task: options.Task = "anny/seen",
+    data: options.DataFolder = None,
+    samples: Samples = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
-    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
-    seed: Annotated[int, typer.Option(help="Of attacks, noise and defences.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    size: options.Size = "compact",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for the findings as JSON.")] = None,
 ) -> None:
-    """Ask whether a victim's robustness numbers can be believed; exit code 1 if a flag is raised.
+    """Ask whether a victim's robustness numbers can be believed.
+
+    Exit code 1 if a flag is raised.
 
     About 800 gradients and 300 forwards a pair: minutes for four pairs on a CPU.
     """
     from posebench.benchmark.checks.run import CheckSettings, check_weights
+    from posebench.benchmark.evaluation.settings import EvaluationSettings
 
-    settings = CheckSettings(
+    if data is not None:
+        os.environ["POSEBENCH_DATA"] = str(data)
+    asked = EvaluationSettings(
         victim=victim,
         weights=weights,
-        eps=eps,
+        eps=(eps,),
         norm=norm,
         defense=defense,
         surrogate=surrogate,
@@ -58,10 +66,8 @@ def check(
         iterations=iterations,
         size=size,
         seed=seed,
-        device=device,
-        out=out,
     )
     with progress_bar("checks", quiet=False) as bar:
-        raised = check_weights(settings, bar)
+        raised = check_weights(CheckSettings(asked, device, out), bar)
     if raised:
         raise typer.Exit(1)

@@ -25,7 +25,6 @@ def check(
     from functools import partial
 
     from posebench.benchmark.data.inventory import check_data
-    from posebench.benchmark.reports.tables import print_findings
 
     with progress_bar("meshes", quiet=False) as bar:
         job = bar.add_task("reading meshes", total=None)
@@ -62,6 +61,23 @@ def make_smpl_npt(
             body, out, identities=people, poses=chosen, progress=partial(bar.advance, job)
         )
     typer.echo(f"{out}: {written} meshes written, {len(people) * len(chosen)} there")
+
+
+def print_findings(found: list[tuple[str, list[tuple[str, str]]]]) -> None:
+    """What a data folder holds, one table per data set."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for title, rows in found:
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for what, finding in rows:
+            table.add_row(what, Text(finding))
+        console.print(table)
 
 
 def range_of(text: str, whole: range, option: str) -> range:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def bars(
     ] = False,
 ) -> None:
     """The paper's Table 2 as bars: PMD under an attack, without and with adversarial training."""
-    from posebench.benchmark.reports.figures import bars_of, check_ending, draw_bars, records_below
+    from posebench.benchmark.reports.figures import bars_of, draw_bars
+    from posebench.benchmark.reports.pictures import check_ending
+    from posebench.benchmark.reports.selection import records_below
 
     check_ending(out)
     found = bars_of(records_below(records), task=task, attack=attack, eps=eps, every=every)
@@ -59,7 +62,9 @@ def curves(
 ) -> None:
     """PMD over a swept eps, and success over the threshold: of records that differ in eps alone."""
     from posebench.benchmark.reports.curves import draw_curves
-    from posebench.benchmark.reports.figures import check_ending, records_below, sweeps_of_records
+    from posebench.benchmark.reports.figures import sweeps_of_records
+    from posebench.benchmark.reports.pictures import check_ending
+    from posebench.benchmark.reports.selection import records_below
 
     check_ending(out)
     everything = records_below(records)
@@ -71,6 +76,7 @@ def curves(
 @app.command(
     epilog="Example:\n\n- posebench plot heat --victim npt --victim gct --samples 16 --out heat.png"
 )
+@when_memory_runs_out("a smaller --size")
 def heat(
     victim: Victims,
     out: Out,
@@ -89,14 +95,12 @@ def heat(
 ) -> None:
     """How far an attack moves each vertex of the body, on average, and each body part."""
     from posebench.attacks import make_attack
-    from posebench.benchmark.evaluation.parts import (
-        displacements,
-        parts_record,
-        parts_table,
-        write_parts,
-    )
-    from posebench.benchmark.reports.figures import check_ending, draw_heat, heat_panels
-    from posebench.benchmark.runs.run import find_networks
+    from posebench.benchmark.evaluation.parts import displacements
+    from posebench.benchmark.evaluation.parts_record import parts_record, write_parts
+    from posebench.benchmark.evaluation.sources import find_networks
+    from posebench.benchmark.reports.figures import draw_heat, heat_panels
+    from posebench.benchmark.reports.parts import parts_table
+    from posebench.benchmark.reports.pictures import check_ending
     from posebench.files import check_writable
     from posebench.interfaces import Budget
     from posebench.victims import SIZES
@@ -104,15 +108,14 @@ def heat(
     check_ending(out)
     check_writable(out.parent)
     made = make_attack(attack, Budget(eps), iterations)
-    found = [(name, network) for name in victim for network in find_networks(name, None, size)]
+    found = [source for name in victim for source in find_networks(name, None, size)]
     rows: dict[str, list[Panel]] = {}
     measured = []
     with progress_bar("pairs", quiet=False) as bar:
-        for name, (network, source) in found:
-            title = f"{network.spec.title}, {source.training} training"
-            job = bar.add_task(title, total=samples)
+        for source in found:
+            job = bar.add_task(source.label, total=samples)
             moved = displacements(
-                network,
+                source.network,
                 made,
                 task=task,
                 samples=samples,
@@ -120,9 +123,9 @@ def heat(
                 seed=seed,
                 progress=partial(bar.advance, job),
             )
-            panels = heat_panels(moved.mean(axis=0), f"{source.training} training")
-            rows.setdefault(network.spec.title, []).extend(panels)
-            measured.append(parts_record(moved, name, source, made, task=task, seed=seed))
+            panels = heat_panels(moved.mean(axis=0), f"{source.weights.training} training")
+            rows.setdefault(source.network.spec.title, []).extend(panels)
+            measured.append(parts_record(moved, source, made, task=task, seed=seed))
     draw_heat(list(rows.items()), out, attack=f"{attack} {eps:g}")
     typer.echo("mean displacement over that of the whole body [95 % interval over pairs]")
     for line in parts_table(measured):
@@ -136,6 +139,7 @@ def heat(
 @app.command(
     epilog="Example:\n\n- posebench plot grid --victim npt --victim gct --eps 0.02 --out grid.png"
 )
+@when_memory_runs_out("a smaller --size")
 def grid(
     victim: Victims,
     attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
@@ -146,7 +150,7 @@ def grid(
     out: Out = Path("grid.png"),
 ) -> None:
     """One sample: pose, attacked pose, identity, truth, and the results, coloured by error."""
-    from posebench.benchmark.runs.run import draw_picture
+    from posebench.benchmark.reports.sample_picture import draw_picture
 
     draw_picture(victim, attack, eps, task=task, sample=sample, size=size, out=out)
     typer.echo(str(out))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 EXAMPLES = """
@@ -23,44 +25,49 @@ Examples:
 """
 
 
+FAULTS = ("half-step", "flipped-gradient", "no-sor", "budget-low", "budget-high",
+          "perturbed-weights")  # fmt: skip
+
+Config = Annotated[Path, typer.Option(help="The gate: a TOML file of cells, see docs/regress.md.")]
+Baseline = Annotated[
+    Path | None, typer.Option(help="Baseline file; default: the one that the gate names.")
+]
+Update = Annotated[bool, typer.Option("--update", help="Measure the baseline anew and write it.")]
+SeedOffset = Annotated[int, typer.Option(help="Take later seeds; never those of the baseline.")]
+Mutate = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Run with a known fault, to see the gate go red: {', '.join(FAULTS[:-1])} or "
+        f"{FAULTS[-1]}.",
+        autocompletion=options.words(*FAULTS),
+    ),
+]
+Summary = Annotated[
+    Path | None, typer.Option(help="Markdown file to write, such as a job's summary.")
+]
+
+
+@when_memory_runs_out("smaller cells in the gate's file (--config) or --device cpu")
 def regress(
-    config: Annotated[
-        Path, typer.Option(help="The gate: a TOML file of cells, see docs/regress.md.")
-    ] = Path("leaderboards/gate.toml"),
-    baseline: Annotated[
-        Path | None, typer.Option(help="Baseline file; default: the one that the gate names.")
-    ] = None,
-    update: Annotated[
-        bool, typer.Option("--update", help="Measure the baseline anew and write it.")
-    ] = False,
-    seed_offset: Annotated[
-        int, typer.Option(help="Take later seeds; never those of the baseline.")
-    ] = 0,
-    mutate: Annotated[
-        str | None,
-        typer.Option(
-            help="Run with a known fault, to see the gate go red: half-step, flipped-gradient, "
-            "no-sor, budget-low, budget-high or perturbed-weights."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
-    summary: Annotated[
-        Path | None, typer.Option(help="Markdown file to write, such as a job's summary.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print only the findings, as JSON.")
-    ] = False,
+    config: Config = Path("leaderboards/gate.toml"),
+    baseline: Baseline = None,
+    update: Update = False,
+    seed_offset: SeedOffset = 0,
+    mutate: Mutate = None,
+    device: options.Device = "cpu",
+    summary: Summary = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Are attacks as strong and victims as robust as they were? Exit code 1 if not.
 
     Compares each cell with a committed baseline on the same pairs, by new seeds.
     """
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.gate.compare import as_json as findings_json
     from posebench.benchmark.gate.compare import check_gate, update_baseline
     from posebench.benchmark.gate.config import read_gate
     from posebench.benchmark.gate.faults import mutated
     from posebench.benchmark.gate.show import markdown, print_findings
-    from posebench.benchmark.runs.run import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable, write_atomically
 

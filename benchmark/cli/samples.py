@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
 from posebench.benchmark.cli.progress import progress_bar
 
 EXAMPLES = "Example:\n\n- posebench samples --pairs 2 --out leaderboards/samples"
@@ -16,7 +17,7 @@ EXAMPLES = "Example:\n\n- posebench samples --pairs 2 --out leaderboards/samples
 def samples(
     task: Annotated[str, typer.Option(help="Dataset and undistorted split.")] = "anny/seen",
     pairs: Annotated[int, typer.Option(help="The first pairs of the task, one file each.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of the attacks.")] = 0,
+    seed: options.Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for the JSON files.")] = Path(
         "leaderboards/samples"
     ),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
+from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,53 +29,61 @@ Examples:
 """
 
 
+OVERWRITE = {
+    "only-missing": "run the cells that have no record; go on after a stop",
+    "never": "stop at once if any has one",
+    "always": "run all again, from the start after each stop",
+}
+
+File = Annotated[
+    str, typer.Argument(help="TOML file of grids, or a shipped sweep such as 'table2'.")
+]
+Overwrite = Annotated[
+    str,
+    typer.Option(
+        help=". ".join(f"{name}: {line}" for name, line in OVERWRITE.items()) + ".",
+        autocompletion=options.names(OVERWRITE),
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Run nothing; list the cells, done and missing.")
+]
+Jobs = Annotated[
+    int, typer.Option(help="Processes at once; they share the CPU threads, and a GPU.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        help="Ray cluster to run on: HOST:PORT, 'auto' for the one this machine is in, 'local' "
+        "for a new one here; see docs/sweeps.md. Needs the extra 'ray'.",
+        autocompletion=options.words("auto", "local"),
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Pairs at once; halved by itself when memory runs out.")
+]
+
+
+@when_memory_runs_out("a smaller --batch-size, fewer --jobs or --device cpu")
 def sweep(
-    file: Annotated[
-        str,
-        typer.Argument(help="TOML file of grids, or a shipped sweep such as 'table2'."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for the JSON records.")] = Path("runs"),
-    overwrite: Annotated[
-        str,
-        typer.Option(
-            help="only-missing: run the cells that have no record; go on after a stop. never: stop "
-            "at once if any has one. always: run all again, from the start after each stop."
-        ),
-    ] = "only-missing",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run nothing; list the cells, done and missing.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option(help="Processes at once; they share the CPU threads, and a GPU.")
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Ray cluster to run on: HOST:PORT, 'auto' for the one this machine is in, 'local' "
-            "for a new one here; see docs/sweeps.md. Needs the extra 'ray'."
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int,
-        typer.Option(help="Pairs at once; halved by itself when memory runs out."),
-    ] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
-        ),
-    ] = None,
+    file: File,
+    out: options.OutFolder = Path("runs"),
+    overwrite: Overwrite = "only-missing",
+    dry_run: DryRun = False,
+    jobs: Jobs = 1,
+    ray: Ray = None,
+    batch_size: BatchSize = 16,
+    device: options.Device = "auto",
+    data: options.DataFolder = None,
 ) -> None:
     """Run a grid of victims, attacks, defences and tasks; stop and start again at any time.
 
     One record per cell, as of 'posebench run'. A cell that fails costs no other: exit code 1.
     """
+    from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.runs.grid import read_grids
-    from posebench.benchmark.runs.run import resolve_device
-    from posebench.benchmark.runs.sweep import plan_sweep, remaining, write_outcomes
+    from posebench.benchmark.runs.sweep import plan_sweep, remaining
     from posebench.errors import InputError
-    from posebench.files import check_writable
 
     for name, value in {"--jobs": jobs, "--batch-size": batch_size}.items():
         if value < 1:
@@ -90,15 +101,31 @@ def sweep(
     left = remaining(planned, out, overwrite)
     if dry_run:
         list_cells(planned, out)
-        return
+    else:
+        run_left(planned, left, out, Workers(jobs, ray), Path(file).stem)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who runs the cells: so many processes here, or a Ray cluster."""
+
+    jobs: int
+    ray: str | None
+
+
+def run_left(planned: list[Job], left: list[Job], out: Path, workers: Workers, name: str) -> None:
+    """Run what has no record yet and say what came of it; exit code 1 if a cell failed."""
+    from posebench.benchmark.runs.sweep import write_outcomes
+    from posebench.files import check_writable
+
     check_writable(out)
     total, missing = (sum(len(job.wanted) for job in each) for each in (planned, left))
     failed = {}
     if left:
         with progress_bar("cells", quiet=False) as bar:
-            task = bar.add_task(Path(file).stem, total=total, completed=total - missing)
+            task = bar.add_task(name, total=total, completed=total - missing)
             failed = write_outcomes(
-                outcomes(left, jobs, ray), out, lambda cells: bar.advance(task, cells)
+                outcomes(left, workers), out, lambda cells: bar.advance(task, cells)
             )
     lost = sum(len(job.wanted) for job in failed)
     typer.echo(
@@ -113,18 +140,18 @@ def sweep(
         raise typer.Exit(1)
 
 
-def outcomes(left: list[Job], jobs: int, ray: str | None) -> Outcomes:
+def outcomes(left: list[Job], workers: Workers) -> Outcomes:
     """The jobs' outcomes as they come, from wherever they are to run."""
     from posebench.benchmark.runs.sweep import run_here
 
-    if ray is not None:
+    if workers.ray is not None:
         from posebench.benchmark.runs.ray_cluster import run_ray
 
-        return run_ray(left, ray)
-    if jobs > 1:
+        return run_ray(left, workers.ray)
+    if workers.jobs > 1:
         from posebench.benchmark.runs.processes import run_processes
 
-        return run_processes(left, jobs)
+        return run_processes(left, workers.jobs)
     return run_here(left)
 
 

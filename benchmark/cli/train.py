@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from posebench.benchmark.cli.progress import progress_bar
+from posebench.benchmark.cli.stopping import EXIT_CODE, StopSignals, this_command
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from posebench.benchmark.training.run import TrainOptions
 
 EXAMPLES = """
 Examples:
@@ -18,7 +25,9 @@ Examples:
 
 - posebench train --victim npt --adversarial fgm --sor --clean-share 0      (the paper's recipe)
 
-- posebench train --recipe table2 --budget 25m
+- posebench train --victim npt --batch 64 --points 512 --pose-points 512    (for an accelerator)
+
+- posebench train --recipe accelerator --budget 25m
 
 - torchrun --nproc-per-node 2 -m posebench.benchmark.cli.app train --victim npt
 """
@@ -38,6 +47,22 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Of initial weights and sampling; default 0.")
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Pairs a step; default 8. Where not given, rates follow it, and steps."),
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(help="Points of identity and target that a step sees.")
+    ] = None,
+    pose_points: Annotated[
+        int | None, typer.Option(help="Points of the pose source that a step sees.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate of Adam (all but matrices).")
+    ] = None,
+    matrix_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate of Muon (matrices).")
+    ] = None,
     adversarial: Annotated[
         str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
     ] = None,
@@ -46,6 +71,12 @@ def train(
     ] = None,
     iterations: Annotated[
         int | None, typer.Option(help="Gradient steps of an iterative attack.")
+    ] = None,
+    regime: Annotated[
+        str | None,
+        typer.Option(
+            help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
+        ),
     ] = None,
     clean_share: Annotated[
         float | None,
@@ -85,22 +116,16 @@ def train(
     ] = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
-    from posebench.benchmark.training.recipe import (
-        SHIPPED,
-        adversarial_part,
-        read_recipes,
-        recipe_for,
-    )
-    from posebench.benchmark.training.run import TrainOptions, train_one, train_runs
+    from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
     from posebench.errors import InputError
-    from posebench.victims.weights import shipped_path
 
+    signals = StopSignals()
     limit = None if budget is None else seconds_of(budget)
-    options = TrainOptions(device, threads, compiled, recompute, limit)
+    options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
-    attack_options: dict[str, Any] = {
+    attack: dict[str, Any] = {
         "eps": eps,
         "iterations": iterations,
         "clean_share": clean_share,
@@ -108,34 +133,81 @@ def train(
         "schedule": eps_schedule,
         "random_start": random_start,
     }
-    given = {key: value for key, value in attack_options.items() if value is not None}
-    what = {**given, "start": start}
-    if recipe is not None:
-        whole = whole_meshes or None
-        what |= {"adversarial": adversarial, "steps": steps, "whole_meshes": whole}
-        refuse_given(what, "--recipe, which says what to train")
-        common = {k: v for k, v in {"size": size, "seed": seed}.items() if v is not None}
-        runs = read_recipes(recipe, **common)
-        with progress_bar("steps", quiet=False) as bar:
-            train_runs(runs, out or Path("runs"), options, bar)
-        return
-    assert victim is not None
-    size, seed = size or "compact", seed or 0
-    part = None
-    if adversarial is not None:
-        part = adversarial_part(victim, attack=adversarial, **given)
-    else:
-        refuse_given(what, "training without --adversarial")
-    made = recipe_for(
-        victim, size=size, steps=steps, whole_meshes=whole_meshes, adversarial=part, seed=seed
-    )
-    name = f"{victim}-{size}" + (f"-{adversarial}" if adversarial else "")
-    folder = out or Path("runs") / (name + (f"-seed{seed}" if seed else ""))
+    changes: dict[str, Any] = {
+        "batch": batch,
+        "points": points,
+        "pose_points": pose_points,
+        "rate": rate,
+        "matrix_rate": matrix_rate,
+        "steps": steps,
+        "whole_meshes": whole_meshes or None,
+        "regime": regime,
+    }
+    common = given({"size": size, "seed": seed})
+    try:
+        with signals.installed(), progress_bar("steps", quiet=False) as bar:
+            if recipe is not None:
+                refuse_given(
+                    {**attack, **changes, "start": start, "adversarial": adversarial},
+                    "--recipe, which says what to train",
+                )
+                train_file(recipe, common, out, options, bar)
+            else:
+                assert victim is not None
+                part = None if adversarial is None else {"attack": adversarial, **given(attack)}
+                if part is None:
+                    refuse_given({**attack, "start": start}, "training without --adversarial")
+                train_victim(victim, {**common, **given(changes)}, part, start, out, options, bar)
+    except KeyboardInterrupt as stop:
+        if os.environ.get("RANK", "0") == "0":
+            where = f" ({stop})" if str(stop) else ""
+            typer.echo(f"posebench: interrupted{where}; go on with: {this_command()}", err=True)
+        raise typer.Exit(EXIT_CODE) from None
+
+
+def train_file(
+    recipe: str,
+    common: dict[str, Any],
+    out: Path | None,
+    options: TrainOptions,
+    bar: Progress,
+) -> None:
+    """All runs of a recipe file with common changes."""
+    from posebench.benchmark.training.recipe_file import read_recipes
+    from posebench.benchmark.training.run import train_runs
+
+    train_runs(read_recipes(recipe, **common), out or Path("runs"), options, bar)
+
+
+def train_victim(
+    victim: str,
+    changes: dict[str, Any],
+    adversarial: dict[str, Any] | None,
+    start: str | None,
+    out: Path | None,
+    options: TrainOptions,
+    bar: Progress,
+) -> None:
+    """One run: the victim's default recipe with changes."""
+    from posebench.benchmark.training.recipe import adversarial_part, recipe_for
+    from posebench.benchmark.training.recipe_file import SHIPPED
+    from posebench.benchmark.training.run import train_one
+    from posebench.victims.weights import shipped_path
+
+    part = None if adversarial is None else adversarial_part(victim, **adversarial)
+    made = recipe_for(victim, adversarial=part, **changes)
+    name = f"{victim}-{made.size}" + (f"-{adversarial['attack']}" if adversarial else "")
+    name += f"-{made.regime}" if made.regime != "protocol" else ""
+    folder = out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
     from_file = None
     if start is not None:
-        from_file = shipped_path(victim, size) if start == SHIPPED else Path(start)
-    with progress_bar("steps", quiet=False) as bar:
-        train_one(made, folder, from_file, options, bar)
+        from_file = shipped_path(victim, made.size) if start == SHIPPED else Path(start)
+    train_one(made, folder, from_file, options, bar)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def refuse_given(options: dict[str, Any], what: str) -> None:

@@ -4,7 +4,8 @@
 
 * ``seen``: the 400 training poses; ``unseen``: 200 new ones from the straight sampler alone,
   as in SMPL-NPT; ``unseen-bent``: 200 new ones from the bent sampler; ``wide``: 200 from
-  ranges outside the training distribution.
+  ranges outside the training distribution;
+* ``natural``, ``tpose``, ``acrobatic``, ``makers``: outside of the protocol, see ``held_out``.
 
 Every mesh is centred by its bounding box; pose and identity orders are shuffled independently,
 and the target follows the identity's order.
@@ -32,23 +33,34 @@ from posebench.benchmark.data.body import (
     load_body,
     pose_body,
 )
-from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.data.distortion import KINDS, Distortion, parse_distortion
-from posebench.benchmark.data.task import PairTask
+from posebench.benchmark.data.distortion import Distortion, kinds, parse_distortion
+from posebench.benchmark.data.held_out import (
+    HELD_OUT,
+    HELD_OUT_SHA256,
+    held_out_body,
+    pose_ranges,
+)
+from posebench.benchmark.data.task import (
+    MAX_SAMPLES,
+    PROTOCOL_SEED,
+    Progress,
+    TaskName,
+    check_samples,
+    renumber,
+    reordered,
+    shuffles,
+)
 from posebench.cloud import Clouds
-from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Batch
 from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 
-PROTOCOL_SEED = 20240402
-"""Fixes which pairs a split consists of; part of the dataset, not of a run."""
+DETAIL = 1700
+"""Vertices unless asked otherwise: those of the compact networks' meshes."""
 
-MAX_SAMPLES = 4096
-
-TASKS = {f"anny/{poses}": poses for poses in POSE_SETS}
+TASKS = {f"anny/{poses}": poses for poses in (*POSE_SETS, *HELD_OUT)}
 
 DISTORTED = "anny/seen"
 """The split whose pose sources are distorted: the same pairs, so numbers compare with its own."""
@@ -62,7 +74,7 @@ class PoseTransferTask:
         name: such as "anny/seen" or "anny/scan@3".
         body: the embedded body at the wanted vertex count.
         triples: (S, 4) int64 rows (identity, identity's pose, pose giver, transferred pose).
-        split: key of TASKS, whose poses and pairs these are.
+        split: key of ``TASKS``, whose poses and pairs these are.
         distortion: what is done to the pose sources, None for clean meshes.
     """
 
@@ -78,12 +90,18 @@ class PoseTransferTask:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over body file, vertex count, distortion and pairs: what the samples were."""
-        what = [self.name, body_fingerprint(), self.body.rest.shape[1]]
+        what = [self.name, body_fingerprint(), self.vertices]
         if self.distortion is not None:
             what.append(self.distortion.settings)
+        if TASKS[self.split] in HELD_OUT:
+            what.append(HELD_OUT_SHA256)
         digest = hashlib.sha256(json.dumps(what).encode())
         digest.update(self.triples.numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def vertices(self) -> int:
+        return self.body.rest.shape[1]
 
     def meshes(self, identity: Int[Tensor, "b"], pose: Int[Tensor, "b"]) -> Clouds:
         """Centred meshes of identities in poses of this split, in the body's own order."""
@@ -112,27 +130,23 @@ class PoseTransferTask:
         none = self.body.faces[None, :0].expand(len(ids), -1, -1)
         return centred(self.pose_sources(cloud, none, ids))
 
-    def orders(self, ids: Int[Tensor, "b"]) -> tuple[Tensor, Tensor]:
-        """The two shuffles of each sample, (B, V) each: of the pose and of the identity."""
-        count = self.body.rest.shape[1]
-        pairs = [
-            [
-                torch.randperm(count, generator=generator_for(PROTOCOL_SEED, kind, int(i)))
-                for kind in ("pose-order", "identity-order")
-            ]
-            for i in ids
-        ]
-        return torch.stack([p for p, _ in pairs]), torch.stack([q for _, q in pairs])
+    def orders(self, ids: Int[Tensor, "b"]) -> tuple[Int[Tensor, "b v"], Int[Tensor, "b v"]]:
+        """The two shuffles of each sample: of the pose and of the identity."""
+        pose, identity = (shuffles(f"{w}-order", ids, self.vertices) for w in ("pose", "identity"))
+        return pose, identity
+
+    def pose_faces(self, ids: Int[Tensor, "b"]) -> Int[Tensor, "b f 3"] | None:
+        return None if self.distorted else renumber(self.body.faces, self.orders(ids)[0])
 
     def batch(self, ids: Int[Tensor, "b"]) -> Batch:
         """The pairs with these sample numbers, shuffled as the protocol demands."""
         identity, identity_pose, giver, pose = self.triples[ids].unbind(dim=1)
         pose_order, identity_order = self.orders(ids)
-        mesh = _reorder(self.meshes(giver, pose), pose_order)
+        mesh = reordered(self.meshes(giver, pose), pose_order)
         return Batch(
             pose=self.pose_sources(mesh, renumber(self.body.faces, pose_order), ids),
-            identity=_reorder(self.meshes(identity, identity_pose), identity_order),
-            target=self.truth(_reorder(self.meshes(identity, pose), identity_order), ids),
+            identity=reordered(self.meshes(identity, identity_pose), identity_order),
+            target=self.truth(reordered(self.meshes(identity, pose), identity_order), ids),
             faces=renumber(self.body.faces, identity_order),
             sample_ids=ids,
         )
@@ -146,58 +160,75 @@ class PoseTransferTask:
         """
         identity, identity_pose, giver, pose = self.triples[ids].unbind(dim=1)
         _, order = self.orders(ids)
-        mean = mean_mesh(self.body.rest.shape[1]).expand(len(ids), -1, -1)
+        mean = mean_mesh(self.vertices).expand(len(ids), -1, -1)
         return {
-            "copy-pose": self.truth(_reorder(self.meshes(giver, pose), order), ids),
-            "copy-identity": _reorder(self.meshes(identity, identity_pose), order),
-            "mean-mesh": _reorder(Clouds.dense(mean), order),
+            "copy-pose": self.truth(reordered(self.meshes(giver, pose), order), ids),
+            "copy-identity": reordered(self.meshes(identity, identity_pose), order),
+            "mean-mesh": reordered(Clouds.dense(mean), order),
         }
 
 
-def load_task(name: str, *, samples: int, vertices: int = 1700) -> PairTask:
-    """The first ``samples`` pairs of a split; more samples extend the same list.
+class Anny:
+    """The data set: see :class:`~posebench.benchmark.data.task.Dataset`."""
 
-    Tasks of other data sets than ``anny`` come from the folder in POSEBENCH_DATA.
+    on_disk = False
+    own_vertices = False
 
-    Raises:
-        InputError: unknown task or a sample count outside 1..4096.
-    """
-    if name in DATASET_TASKS:
-        from posebench.benchmark.data.dataset_pairs import (
-            load_dataset_task,  # it builds on this module
-        )
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(TASKS)
 
-        return load_dataset_task(name, samples=samples, vertices=vertices)
-    split, distortion = parse_task(name)
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
-    body = load_body(vertices)
+    def families(self) -> tuple[str, ...]:
+        return tuple(f"anny/{kind}@LEVEL" for kind in kinds())
+
+    def parse(self, name: str) -> TaskName:
+        split, distortion = self.split_of(name)
+        if distortion is None:
+            return TaskName(name, distorted=False, trivial=name)
+        return TaskName(name, distorted=True, trivial=name if distortion.turns_truth else split)
+
+    def split_of(self, name: str) -> tuple[str, Distortion | None]:
+        """A task's split and what it does to pose sources.
+
+        Raises:
+            InputError: unknown task, or a distortion's level that does not exist.
+        """
+        if name in TASKS:
+            return name, None
+        folder, _, distortion = name.partition("/")
+        if folder != "anny" or ("@" not in distortion and distortion not in kinds()):
+            raise unknown("task", name, (*self.tasks(), *self.families()))
+        return DISTORTED, parse_distortion(distortion)
+
+    def load(
+        self,
+        name: str,
+        *,
+        samples: int,
+        vertices: int | None = None,
+        progress: Progress | None = None,
+    ) -> PoseTransferTask:
+        split, distortion = self.split_of(name)
+        check_samples(samples)
+        body = load_body(DETAIL if vertices is None else vertices)
+        if TASKS[split] in HELD_OUT:
+            body = held_out_body(body, TASKS[split])
+        triples = split_triples(split, body)
+        return PoseTransferTask(name, body, triples[:samples].contiguous(), split, distortion)
+
+
+def split_triples(split: str, body: Body) -> Int[Tensor, "s 4"]:
+    """All pairs of a split: rows (identity, identity's pose, pose giver, transferred pose)."""
     generator = generator_for(PROTOCOL_SEED, split)
     people = torch.tensor(list(TEST_IDENTITIES))
-    count = body.poses[TASKS[split]].shape[0]
     identity = torch.randint(len(people), (MAX_SAMPLES,), generator=generator)
     other = torch.randint(1, len(people), (MAX_SAMPLES,), generator=generator)
-    identity_pose = torch.randint(count, (MAX_SAMPLES,), generator=generator)
-    pose = torch.randint(count, (MAX_SAMPLES,), generator=generator)
-    triples = torch.stack(
+    identity_pose, pose = (
+        numbers.start + torch.randint(len(numbers), (MAX_SAMPLES,), generator=generator)
+        for numbers in pose_ranges(body, TASKS[split])
+    )
+    return torch.stack(
         [people[identity], identity_pose, people[(identity + other) % len(people)], pose], dim=1
     )
-    return PoseTransferTask(name, body, triples[:samples].contiguous(), split, distortion)
-
-
-def parse_task(name: str) -> tuple[str, Distortion | None]:
-    """A task's split and what it does to pose sources.
-
-    Raises:
-        InputError: unknown task, or a distortion's level that does not exist.
-    """
-    if name in TASKS:
-        return name, None
-    folder, _, distortion = name.partition("/")
-    if folder != "anny" or ("@" not in distortion and distortion not in KINDS):
-        patterns = [f"anny/{kind}@LEVEL" for kind in KINDS]
-        raise unknown("task", name, [*TASKS, *patterns, *DATASET_TASKS])
-    return DISTORTED, parse_distortion(distortion)
 
 
 def posed_meshes(
@@ -224,12 +255,3 @@ def training_meshes(body: Body) -> Float[Tensor, "i p v 3"]:
 def mean_mesh(vertices: int) -> Float[Tensor, "1 v 3"]:
     """Mean of all training meshes at one level of detail."""
     return training_meshes(load_body(vertices)).flatten(0, 1).mean(dim=0, keepdim=True)
-
-
-def renumber(faces: Int[Tensor, "f 3"], order: Int[Tensor, "b v"]) -> Int[Tensor, "b f 3"]:
-    """Faces over shuffled vertices: new vertex k is old vertex order[k]."""
-    return order.argsort(dim=1)[:, faces]
-
-
-def _reorder(cloud: Clouds, order: Int[Tensor, "b v"]) -> Clouds:
-    return cloud.replace(cloud.points.gather(1, order[..., None].expand(-1, -1, 3)))

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from posebench.benchmark.data.skinning import blend, chain, rotations
 from posebench.errors import InputError
 from posebench.shapes import Float, Int
 
@@ -116,40 +117,13 @@ def _load(vertices: int) -> Body:
         )
 
 
-def rotations(axis_angle: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
-    """Rotation matrices of axis-angle vectors (Rodrigues), exact at zero."""
-    angle = axis_angle.norm(dim=-1, keepdim=True)[..., None]
-    x, y, z = axis_angle.unbind(dim=-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(*x.shape, 3, 3)
-    # sinc-like factors: sin(a)/a and (1 - cos(a))/a^2 = (sin(a/2)/(a/2))^2 / 2.
-    first = torch.sinc(angle / torch.pi)
-    second = 0.5 * torch.sinc(angle / (2 * torch.pi)).square()
-    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return eye + first * cross + second * (cross @ cross)
-
-
 def bone_transforms(
     body: Body, identity: Int[Tensor, "b"], pose: Float[Tensor, "b 24 3"]
 ) -> tuple[Float[Tensor, "b j 3 3"], Float[Tensor, "b j 3"]]:
     """Rotation and translation of each bone: x' = rotation x + translation."""
     local = rotations(pose[:, body.driver] * body.share)
     joints, to_tpose = body.joints[identity], body.to_tpose[identity]
-    world: list[Tensor] = []
-    turned: list[Tensor] = []
-    placed: list[Tensor] = []
-    for k, p in enumerate(body.parents):
-        if p < 0:
-            world.append(local[:, k])
-            placed.append(joints[:, k])
-        else:
-            world.append(world[p] @ local[:, k])
-            offset = (joints[:, k] - joints[:, p])[..., None]
-            placed.append(placed[p] + (turned[p] @ offset)[..., 0])
-        turned.append(world[k] @ to_tpose[:, k])
-    rotation = torch.stack(turned, dim=1)
-    translation = torch.stack(placed, dim=1) - (rotation @ joints[..., None])[..., 0]
-    return rotation, translation
+    return chain(local, joints, body.parents, to_tpose)
 
 
 def pose_body(
@@ -161,12 +135,9 @@ def pose_body(
 ) -> Float[Tensor, "b n 3"]:
     """Skinned vertices in metres, all of them or the chosen ones of each sample."""
     rotation, translation = bone_transforms(body, identity, pose)
-    flat = torch.cat([rotation.flatten(2), translation], dim=2)
     if vertices is None:
         rest, weights = body.rest[identity], body.skin_weights
     else:
         rest = body.rest[identity[:, None], vertices]
         weights = body.skin_weights[vertices]
-    blended = weights @ flat
-    matrix = blended[..., :9].reshape(*blended.shape[:-1], 3, 3)
-    return (matrix @ rest[..., None])[..., 0] + blended[..., 9:]
+    return blend(weights, rotation, translation, rest)

@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.geometry import bbox_centre
+from posebench.registry import Registry
 from posebench.shapes import Float
 
 MAX_CLUSTERS = 7
@@ -122,6 +123,7 @@ class Corruption:
         unit: of the levels.
         keeps_count: returns as many points as it gets.
         turns_truth: the truth is corrupted alike, because what changes is part of the pose.
+        version: raised when the same levels come to give other points; part of what is measured.
     """
 
     apply: Callable[[Tensor, float, Generator], Tensor]
@@ -129,26 +131,29 @@ class Corruption:
     unit: str
     keeps_count: bool = True
     turns_truth: bool = False
+    version: int = 1
 
 
-CORRUPTIONS = {
-    "jitter": Corruption(jitter, (0.01, 0.02, 0.03, 0.04, 0.05), "m per coordinate"),
-    "rotate": Corruption(
-        rotate, (6.0, 12.0, 18.0, 24.0, 30.0), "degrees per axis", turns_truth=True
-    ),
-    "scale": Corruption(scale, (1.1, 1.2, 1.3, 1.4, 1.5), "factor per axis"),
-    "drop-global": Corruption(
-        drop_global, (0.25, 0.375, 0.5, 0.625, 0.75), "of the points", keeps_count=False
-    ),
-    "drop-local": Corruption(
-        drop_local, (0.1, 0.2, 0.3, 0.4, 0.5), "of the points", keeps_count=False
-    ),
-    "add-global": Corruption(
-        add_global, (0.01, 0.02, 0.03, 0.04, 0.05), "of the points", keeps_count=False
-    ),
-    "add-local": Corruption(
-        add_local, (0.1, 0.2, 0.3, 0.4, 0.5), "of the points", keeps_count=False
-    ),
-}
+CORRUPTIONS: Registry[Corruption] = Registry("corruption", "corruptions")
 """Levels are PointCloud-C's but for ``scale``: its 1.6 to 2 presume that clouds are scaled to the
 unit sphere afterwards; 1.5 is the ratio of the tallest to the shortest of the body's identities."""
+CORRUPTIONS.register(
+    "jitter", Corruption(jitter, (0.01, 0.02, 0.03, 0.04, 0.05), "m per coordinate")
+)
+CORRUPTIONS.register(
+    "rotate",
+    Corruption(rotate, (6.0, 12.0, 18.0, 24.0, 30.0), "degrees per axis", turns_truth=True),
+)
+CORRUPTIONS.register("scale", Corruption(scale, (1.1, 1.2, 1.3, 1.4, 1.5), "factor per axis"))
+for _name, _apply, _levels in (
+    ("drop-global", drop_global, (0.25, 0.375, 0.5, 0.625, 0.75)),
+    ("drop-local", drop_local, (0.1, 0.2, 0.3, 0.4, 0.5)),
+    ("add-global", add_global, (0.01, 0.02, 0.03, 0.04, 0.05)),
+    ("add-local", add_local, (0.1, 0.2, 0.3, 0.4, 0.5)),
+):
+    CORRUPTIONS.register(_name, Corruption(_apply, _levels, "of the points", keeps_count=False))
+
+POINTCLOUD_C = (
+    "jitter", "rotate", "scale", "drop-global", "drop-local", "add-global", "add-local",
+)  # fmt: skip
+"""The paper's seven, which its mean corruption error is over."""

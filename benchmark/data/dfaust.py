@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.data.datasets import Key, folders_below
+from posebench.benchmark.data.layouts import Key, folders_below
 from posebench.benchmark.data.mesh_cache import BODY_SIDES, check_metres
 from posebench.errors import InputError
 

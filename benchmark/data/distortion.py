@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 from torch import Generator, Tensor
 
-from posebench.benchmark.data import depth_camera
+from posebench.benchmark.data import corruptions, depth_camera, scan
 from posebench.benchmark.data.corruptions import CORRUPTIONS, jitter
-from posebench.benchmark.data.scan import SEVERITIES, scan_mesh, trimmed_centre
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.registry import unknown
@@ -23,7 +23,26 @@ from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 from posebench.victims.wrappers import resampled
 
-KINDS = ("scan", "noise", *CORRUPTIONS)
+_CLUSTERS = ((corruptions, "MAX_CLUSTERS", 7), (corruptions, "CLUSTER_SPREAD", (0.075, 0.125)))
+
+FIRST: dict[str, tuple[tuple[ModuleType, str, object], ...]] = {
+    "scan": (
+        (depth_camera, "AIM", 0.9),
+        (scan, "VERSION", 1),
+        (scan, "OFF_AXIS", 0.1),
+        (scan, "EDGE", 0.05),
+        (scan, "FLIGHT", 0.3),
+        (scan, "PATCH", (0.03, 0.08)),
+        (scan, "TRIM", 0.005),
+        (scan, "KINECT", (0.0012, 0.0019, 0.4, 0.0001)),
+        (scan, "STEEPEST", 80.0),
+        (scan, "VOLUME", (1.2, 2.2)),
+    ),
+    "drop-local": _CLUSTERS[:1],
+    "add-local": _CLUSTERS,
+}
+"""Further constants that decide a kind's points: where they stand, and their values in the records
+of the first version, whose fingerprints leave them out."""
 
 MAX_NOISE = 1.0
 """Metres; more is not a body any more."""
@@ -38,15 +57,24 @@ class Distortion:
 
     @property
     def settings(self) -> str:
-        """All that decides what comes out, for a task's fingerprint."""
+        """All that decides what comes out, for a task's fingerprint.
+
+        Constants in ``FIRST`` are told only where they are others than in the first records.
+        """
         if self.kind == "scan":
             ring = (depth_camera.CAMERAS, depth_camera.DISTANCE, depth_camera.HEIGHTS)
             pixels = (depth_camera.WIDTH, depth_camera.HEIGHT, depth_camera.FOCAL)
-            return f"{SEVERITIES[int(self.level)]!r} {ring} {pixels}"
-        if self.kind == "noise":
-            return f"noise {self.level:g} m"
-        corruption = CORRUPTIONS[self.kind]
-        return f"{self.kind} {corruption.levels[int(self.level) - 1]:g} {corruption.unit}"
+            text = f"{scan.SEVERITIES[int(self.level)]!r} {ring} {pixels}"
+        elif self.kind == "noise":
+            text = f"noise {self.level:g} m"
+        else:
+            corruption = CORRUPTIONS[self.kind]
+            text = f"{self.kind} {corruption.levels[int(self.level) - 1]:g} {corruption.unit}"
+            text += f" version {corruption.version}" if corruption.version != 1 else ""
+        for module, name, first in FIRST.get(self.kind, ()):
+            if (value := getattr(module, name)) != first:
+                text += f" {name}={value!r}"
+        return text
 
     @property
     def keeps_count(self) -> bool:
@@ -78,13 +106,19 @@ class Distortion:
         self, points: Float[Tensor, "n 3"], faces: Int[Tensor, "f 3"], generator: Generator
     ) -> Float[Tensor, "m 3"]:
         if self.kind == "scan":
-            found = scan_mesh(points, faces, SEVERITIES[int(self.level)], generator).points
-            found = found - trimmed_centre(found)
+            scanner = scan.SEVERITIES[int(self.level)]
+            found = scan.scan_mesh(points, faces, scanner, generator).points
+            found = found - scan.trimmed_centre(found)
             return resampled(Clouds.dense(found[None]), len(points)).points[0]
         if self.kind == "noise":
             return jitter(points, self.level, generator)
         corruption = CORRUPTIONS[self.kind]
         return corruption.apply(points, corruption.levels[int(self.level) - 1], generator)
+
+
+def kinds() -> tuple[str, ...]:
+    """Everything that can be done to a pose source."""
+    return ("scan", "noise", *CORRUPTIONS)
 
 
 def parse_distortion(text: str) -> Distortion:
@@ -95,11 +129,11 @@ def parse_distortion(text: str) -> Distortion:
             that a record's name can have.
     """
     kind, _, level = text.partition("@")
-    if kind not in KINDS:
-        raise unknown("distortion", kind, KINDS)
+    if kind not in kinds():
+        raise unknown("distortion", kind, kinds())
     if kind == "noise":
         return Distortion(kind, _sigma(level))
-    levels = range(len(SEVERITIES)) if kind == "scan" else range(1, 6)
+    levels = range(len(scan.SEVERITIES)) if kind == "scan" else range(1, 6)
     if level not in map(str, levels):
         known = ", ".join(f"{kind}@{each}" for each in levels)
         raise InputError(f"unknown severity {level!r} of {kind}: known are {known}")

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.benchmark.data.anny import PROTOCOL_SEED, renumber
-from posebench.benchmark.data.datasets import Key, Pair
+from posebench.benchmark.data.layouts import Key, Pair
 from posebench.benchmark.data.mesh_cache import MeshTable, check_metres
-from posebench.benchmark.data.mesh_reader import read_mesh
+from posebench.benchmark.data.task import PROTOCOL_SEED, renumber, reordered, shuffles
+from posebench.benchmark.meshes.files import read_data
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
@@ -133,16 +133,17 @@ class DatasetTask:
         outputs["copy-identity"] = self._meshes([pair.identity for pair in chosen], order)
         if self.training:
             mean = Clouds.dense(self.mean.expand(len(ids), -1, -1))
-            outputs["mean-mesh"] = _reordered(mean, order)
+            outputs["mean-mesh"] = reordered(mean, order)
         return outputs
 
     def orders(self, ids: Int[Tensor, "b"], kind: str) -> Int[Tensor, "b v"]:
         """One of the two shuffles of each sample."""
-        rows = [
-            torch.randperm(self.vertices, generator=generator_for(PROTOCOL_SEED, kind, i))
-            for i in ids.tolist()
-        ]
-        return torch.stack(rows)
+        return shuffles(kind, ids, self.vertices)
+
+    def pose_faces(self, ids: Int[Tensor, "b"]) -> Int[Tensor, "b f 3"] | None:
+        if self.scans:
+            return None
+        return renumber(torch.from_numpy(self.source.faces), self.orders(ids, "pose-order"))
 
     @cached_property
     def mean(self) -> Float[Tensor, "1 v 3"]:
@@ -156,7 +157,7 @@ class DatasetTask:
 
     def _meshes(self, keys: list[Key], order: Int[Tensor, "b v"]) -> Clouds:
         points = torch.from_numpy(self.source.vertices(keys))
-        return _reordered(centred(Clouds.dense(points)), order)
+        return reordered(centred(Clouds.dense(points)), order)
 
     def _poses(self, ids: Int[Tensor, "b"], chosen: list[Pair]) -> Clouds:
         if not self.scans:
@@ -174,10 +175,6 @@ class DatasetTask:
 
 def _points_of(path: Path) -> NDArray[np.float32]:
     """Points of a raw scan, metres."""
-    points = read_mesh(path).vertices.astype(np.float32)
+    points = read_data(path).points.astype(np.float32)
     check_metres(points, str(path), SCAN_SIDES)
     return points
-
-
-def _reordered(cloud: Clouds, order: Int[Tensor, "b v"]) -> Clouds:
-    return cloud.replace(cloud.points.gather(1, order[..., None].expand(-1, -1, 3)))

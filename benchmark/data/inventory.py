@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.data.dataset_pairs import Progress, missing_meshes, split_pairs
-from posebench.benchmark.data.datasets import DATASET_TASKS, Key, MeshFolder, find_meshes
 from posebench.benchmark.data.dfaust import Dfaust, find_dfaust
+from posebench.benchmark.data.layouts import Key, MeshFolder, find_meshes
+from posebench.benchmark.data.licensed import DfaustPairs, missing_meshes, split_pairs
 from posebench.benchmark.data.mesh_cache import open_meshes
 from posebench.benchmark.data.smpl import load_smpl
+from posebench.benchmark.data.task import Progress
 from posebench.errors import InputError
 
 DFAUST_SHOWN = 5
@@ -114,7 +115,7 @@ def _dfaust_rows(data: Dfaust) -> Rows:
         ("vertices", f"{recordings[0].vertices}, {len(data.faces)} faces"),
         ("extents", f"{_extents(extents)} ({len(keys)} frames read)"),
         ("raw scans", f"{scans} of {frames} registrations"),
-        ("tasks", ", ".join(task for task in DATASET_TASKS if task.startswith("dfaust/"))),
+        ("tasks", ", ".join(DfaustPairs().tasks())),
     ]
 
 

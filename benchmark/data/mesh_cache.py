@@ -3,7 +3,10 @@
 Reading 24,000 text files takes minutes, mapping one array nothing. The cache stands in
 ``.posebench`` beside the meshes, or below ``POSEBENCH_CACHE`` where the data are read-only:
 ``meshes-<key>.npy`` float32 (meshes, vertices, 3), ``faces-<key>.npy`` and ``index-<key>.json``,
-written last. The key is a hash of the files' names and sizes, so other files make another cache.
+written last. The key is a hash of the files' names, sizes and times, so other files make another
+cache. Times are those of content and of entry (mtime and ctime): an archive or a copy may set the
+first to what the file before it had, nobody sets the second. A needless conversion costs a minute
+and a half, a stale one a wrong number.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.data.mesh_reader import Mesh, read_mesh
+from posebench.benchmark.meshes.files import read_data
+from posebench.benchmark.meshes.types import Faces, Points
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
-SCHEMA = "posebench/meshes/1"
+SCHEMA = "posebench/meshes/2"
 CACHE_VARIABLE = "POSEBENCH_CACHE"
 
 BODY_SIDES = (0.5, 3.0)
@@ -63,10 +67,10 @@ def open_meshes(
     """
     folder = cache_folder(files[0].parent)
     try:
-        sizes = [[path.name, path.stat().st_size] for path in files]
+        told = [_told(path) for path in files]
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}") from error
-    key = hashlib.sha256(json.dumps([SCHEMA, sizes]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([SCHEMA, told]).encode()).hexdigest()[:16]
     found = _opened(folder, key, len(files))
     if found is None:
         convert(files, folder, key, progress or (lambda _: None))
@@ -74,6 +78,12 @@ def open_meshes(
     if found is None:
         raise InputError(f"{folder}: the converted meshes cannot be read; remove the folder")
     return found
+
+
+def _told(path: Path) -> tuple[str, int, int, int]:
+    """What tells a file from another one of its name, without reading it."""
+    about = path.stat()
+    return path.name, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def cache_folder(source: Path) -> Path:
@@ -85,9 +95,9 @@ def cache_folder(source: Path) -> Path:
 
 def convert(files: Sequence[Path], folder: Path, key: str, progress: Callable[[int], None]) -> None:
     """Append mesh after mesh to a part file, then rename it; see :func:`open_meshes`."""
-    first = body_mesh(files[0])
-    row = first.vertices.astype("<f4").nbytes
-    head = _header((len(files), *first.vertices.shape))
+    first, topology = body_mesh(files[0])
+    row = first.astype("<f4").nbytes
+    head = _header((len(files), *first.shape))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"meshes-{key}.part"
@@ -100,13 +110,14 @@ def convert(files: Sequence[Path], folder: Path, key: str, progress: Callable[[i
                 stream.write(head)
             progress(done)
             for path in files[done:]:
-                stream.write(_same_topology(path, first).vertices.astype("<f4").tobytes())
+                points = _same_topology(path, len(first), topology)
+                stream.write(points.astype("<f4").tobytes())
                 progress(1)
             stream.flush()
             os.fsync(stream.fileno())
             part.replace(part.with_suffix(".npy"))
         faces = io.BytesIO()
-        np.save(faces, first.faces)
+        np.save(faces, topology)
         write_atomically(folder / f"faces-{key}.npy", faces.getvalue())
         index = {"schema": SCHEMA, "files": [path.name for path in files]}
         write_atomically(folder / f"index-{key}.json", json.dumps(index, indent=0) + "\n")
@@ -121,17 +132,17 @@ def convert(files: Sequence[Path], folder: Path, key: str, progress: Callable[[i
                 old.unlink()
 
 
-def body_mesh(path: Path) -> Mesh:
-    """A mesh that is a body in metres.
+def body_mesh(path: Path) -> tuple[Points, Faces]:
+    """Vertices (V, 3) and faces (F, 3) of a mesh that is a body in metres.
 
     Raises:
         InputError: not a mesh, without faces, or of a size that no body has in metres.
     """
-    mesh = read_mesh(path)
-    if not len(mesh.faces):
+    mesh = read_data(path)
+    if mesh.faces is None:
         raise InputError(f"{path}: no faces")
-    check_metres(mesh.vertices, str(path), BODY_SIDES)
-    return mesh
+    check_metres(mesh.points, str(path), BODY_SIDES)
+    return mesh.points, mesh.faces
 
 
 def check_metres(
@@ -146,15 +157,13 @@ def check_metres(
         )
 
 
-def _same_topology(path: Path, first: Mesh) -> Mesh:
-    mesh = body_mesh(path)
-    if len(mesh.vertices) != len(first.vertices):
-        raise InputError(
-            f"{path}: {len(mesh.vertices)} vertices, the others have {len(first.vertices)}"
-        )
-    if not np.array_equal(mesh.faces, first.faces):
+def _same_topology(path: Path, count: int, faces: Faces) -> Points:
+    points, own = body_mesh(path)
+    if len(points) != count:
+        raise InputError(f"{path}: {len(points)} vertices, the others have {count}")
+    if not np.array_equal(own, faces):
         raise InputError(f"{path}: other faces than the meshes before it, so no correspondence")
-    return mesh
+    return points
 
 
 def _opened(folder: Path, key: str, count: int) -> MeshTable | None:

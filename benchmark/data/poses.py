@@ -41,13 +41,11 @@ WIDE_TRUNK: Ranges = {
 STANDING_SHARE, STANDING_FACTOR = 0.35, 0.25
 
 
-def npt_poses(
-    count: int, family: Literal["bent", "straight"], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """SMPL-NPT poses: ``bent`` bends knees to 100 degrees and spreads legs, ``straight`` hardly."""
+def npt_ranges(family: Literal["bent", "straight"]) -> Ranges:
+    """Degrees of the left limbs; the collar does what the shoulder does."""
     bent = family == "bent"
     wrist = 20.0 if bent else 10.0
-    limb: Ranges = {
+    return {
         "hip": ((-90.0, 0.0), FIXED, (0.0, 40.0 if bent else 5.0)),
         "knee": ((0.0, 100.0 if bent else 10.0), FIXED, FIXED),
         "ankle": ((-10.0, 10.0), (-10.0, 10.0), (-1.0, 1.0)),
@@ -55,6 +53,13 @@ def npt_poses(
         "elbow": (FIXED, (-60.0, 0.0), FIXED),
         "wrist": (FIXED, (-wrist, wrist), (-wrist, wrist)),
     }
+
+
+def npt_poses(
+    count: int, family: Literal["bent", "straight"], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """SMPL-NPT poses: ``bent`` bends knees to 100 degrees and spreads legs, ``straight`` hardly."""
+    limb = npt_ranges(family)
     degrees = np.zeros((count, 24, 3))
     for side, joints in ((1.0, LEFT), (MIRROR, RIGHT)):
         for name, ranges in limb.items():

@@ -31,6 +31,9 @@ from posebench.benchmark.data.depth_camera import (
 from posebench.errors import InputError
 from posebench.shapes import Float, Int
 
+VERSION = 1
+"""Raised when the same numbers come to give other points; part of what is measured."""
+
 LABELS = ("body", "flying", "floor", "outlier")
 BODY, FLYING, FLOOR, OUTLIER = range(len(LABELS))
 
@@ -51,6 +54,12 @@ PATCH = (0.03, 0.08)
 
 TRIM = 0.005
 """Twice what outliers put beyond one side of the body at severity 5."""
+
+KINECT = (0.0012, 0.0019, 0.4, 0.0001)
+"""Of the depth's noise, metres: the least of it, its growth, from where on, the part of tilt."""
+
+STEEPEST = 80.0
+"""Degrees of incidence from which on noise grows no more."""
 
 VOLUME = (1.2, 2.2)
 """Half width and height of the box that outliers are in, metres."""
@@ -199,11 +208,12 @@ def axial_noise(depth: Float[Tensor, "n"], cosine: Float[Tensor, "n"]) -> Float[
     """Standard deviation of the Kinect's depth, metres, Nguyen et al. 2012:
 
     0.0012 + 0.0019 (z - 0.4)^2 + 0.0001 / sqrt(z) (a / (90 degrees - a))^2, angle of incidence a,
-    which they measured up to 60 degrees; we hold the last term from 80 degrees on.
+    which they measured up to 60 degrees; we hold the last term from STEEPEST on.
     """
-    angle = cosine.clamp(0, 1).acos().clamp_max(math.radians(80))
+    least, growth, nearest, tilt = KINECT
+    angle = cosine.clamp(0, 1).acos().clamp_max(math.radians(STEEPEST))
     slant = (angle / (math.pi / 2 - angle)).square()
-    return 0.0012 + 0.0019 * (depth - 0.4).square() + 0.0001 / depth.sqrt() * slant
+    return least + growth * (depth - nearest).square() + tilt / depth.sqrt() * slant
 
 
 def outliers(count: int, foot: Float[Tensor, "3"], generator: Generator) -> Scan:

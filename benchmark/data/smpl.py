@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from posebench.benchmark.data.body import rotations
+from posebench.benchmark.data.skinning import blend, chain, rotations
 from posebench.benchmark.data.smpl_pickle import array_of, read_inert
 from posebench.errors import InputError
 from posebench.shapes import Float, Int
@@ -90,21 +90,8 @@ def pose_smpl(
     eye = torch.eye(3, dtype=local.dtype)
     corrective = (local[:, 1:] - eye).flatten(1)
     rest = shaped + torch.einsum("vcp,bp->bvc", model.pose_directions, corrective)
-    turned: list[Tensor] = []
-    placed: list[Tensor] = []
-    for k, p in enumerate(model.parents):
-        if p < 0:
-            turned.append(local[:, k])
-            placed.append(joints[k].expand(len(pose), 3))
-        else:
-            turned.append(turned[p] @ local[:, k])
-            placed.append(placed[p] + turned[p] @ (joints[k] - joints[p]))
-    rotation = torch.stack(turned, dim=1)
-    translation = torch.stack(placed, dim=1) - (rotation @ joints[..., None])[..., 0]
-    blended = model.skin_weights @ torch.cat([rotation.flatten(2), translation], dim=2)
-    matrix = blended[..., :9].unflatten(-1, (3, 3))
-    vertices: Tensor = (matrix @ rest[..., None])[..., 0] + blended[..., 9:]
-    return vertices
+    rotation, translation = chain(local, joints.expand(len(pose), -1, -1), model.parents)
+    return blend(model.skin_weights, rotation, translation, rest)
 
 
 def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:

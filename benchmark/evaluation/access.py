@@ -1,44 +1,68 @@
-"""What an attack gets to see: the victim, and pairs to fit a universal perturbation on."""
+"""What an attack gets to see: the victim, its defence, or a surrogate in its place."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import torch
 
 from posebench.attacks import Universal
-from posebench.benchmark.data.anny import MAX_SAMPLES, load_task
+from posebench.attacks.counting import counting
+from posebench.benchmark.data.datasets import dataset_of, load_task
+from posebench.benchmark.data.task import MAX_SAMPLES
 from posebench.errors import InputError
 from posebench.interfaces import Defense, Victim
+from posebench.norms import AccessKind
 from posebench.registry import unknown
 from posebench.rng import generator_for
-from posebench.victims.wrappers import Defended
-
-Access = Literal["oblivious", "adaptive", "straight-through", "transfer"]
+from posebench.victims.wrappers import Defended, any_count
 
 FIT_PAIRS = 16
 """Pairs that a universal perturbation is fitted on; never among those attacked."""
 
 
+@dataclass(frozen=True)
+class Surrogate:
+    """A network that a transfer attack is made on instead of the victim.
+
+    Attributes:
+        victim: the network.
+        weights_sha256: of its weights file, for the record; None for one that has none.
+    """
+
+    victim: Victim
+    weights_sha256: str | None = None
+
+    def any_count(self) -> Surrogate:
+        """The same behind a resampler where it needs equal point counts."""
+        return Surrogate(any_count(self.victim), self.weights_sha256)
+
+
+def check_access(kind: str, surrogate: Surrogate | None) -> None:
+    """Raise InputError for an unknown access, or one that lacks its surrogate."""
+    if kind not in get_args(AccessKind):
+        raise unknown("access", kind, get_args(AccessKind))
+    if (kind == "transfer") != (surrogate is not None):
+        raise InputError("access 'transfer' and a surrogate go together: give both or neither")
+
+
 def seen_by_attack(
-    victim: Victim, defense: Defense | None, access: str, surrogate: Victim | None
+    victim: Victim, defense: Defense | None, kind: str, surrogate: Surrogate | None
 ) -> Victim:
     """The victim whose gradients and outputs an attack with this access gets.
 
     Raises:
         InputError: unknown access, or one that lacks its surrogate or defence.
     """
-    if access not in get_args(Access):
-        raise unknown("access", access, get_args(Access))
-    if (access == "transfer") != (surrogate is not None):
-        raise InputError("access 'transfer' and a surrogate go together: give both or neither")
+    check_access(kind, surrogate)
     if surrogate is not None:
-        return surrogate
-    if access == "straight-through" and defense is None:
+        return surrogate.victim
+    if kind == "straight-through" and defense is None:
         raise InputError("access 'straight-through' needs a defence")
-    if access == "oblivious" or defense is None:
+    if kind == "oblivious" or defense is None:
         return victim
-    return Defended(victim, defense, straight_through=access == "straight-through")
+    return Defended(victim, defense, straight_through=kind == "straight-through")
 
 
 def fit_universal(
@@ -50,19 +74,31 @@ def fit_universal(
     vertices: int,
     seed: int,
     device: str,
-) -> Universal:
-    """The attack, fitted on pairs from the far end of the task's list.
+) -> tuple[Universal, int]:
+    """The attack, fitted on pairs that are not attacked, and the gradients it took.
+
+    They are the last of all pairs, whichever are attacked; of data on disk, whose lists may be
+    short, those that follow the ones attacked.
 
     Raises:
-        InputError: if these pairs are among the ``samples`` that are attacked.
+        InputError: if there are no such pairs beside the ``samples`` that are attacked.
     """
-    if samples > MAX_SAMPLES - FIT_PAIRS:
+    first = samples if dataset_of(task).on_disk else MAX_SAMPLES - FIT_PAIRS
+    if samples > first:
         raise InputError(
             f"a universal perturbation is fitted on the last {FIT_PAIRS} of {MAX_SAMPLES} pairs: "
-            f"at most {MAX_SAMPLES - FIT_PAIRS} samples are left to attack, got {samples}"
+            f"at most {first} samples are left to attack, got {samples}"
         )
-    pairs = load_task(task, samples=MAX_SAMPLES, vertices=vertices)
-    last = torch.arange(MAX_SAMPLES - FIT_PAIRS, MAX_SAMPLES)
-    batches = [pairs.batch(ids).to(device) for ids in last.split(1)]
+    try:
+        pairs = load_task(task, samples=first + FIT_PAIRS, vertices=vertices)
+    except InputError as error:
+        raise InputError(
+            f"a universal perturbation is fitted on {FIT_PAIRS} more pairs than the {samples} "
+            f"that are attacked: {error}"
+        ) from error
+    ids = torch.arange(first, first + FIT_PAIRS)
+    batches = [pairs.batch(each).to(device) for each in ids.split(1)]
     generator = generator_for(seed, "fit", device=device)
-    return attack.fit(seen, batches, generator=generator)
+    with counting(seen) as (shown, calls):
+        fitted = attack.fit(shown, batches, generator=generator)
+    return fitted, calls.backwards

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from posebench.attacks import Noise, run_attack
+from posebench.attacks import Noise
+from posebench.attacks.enforce import checked
 from posebench.attacks.gradient import frozen
 from posebench.benchmark.data.task import PairTask
 from posebench.benchmark.evaluation.metrics import METRICS, pmd
@@ -40,9 +41,13 @@ def predict(victim: Victim, batch: Batch, seed: int, draw: int = 0) -> Clouds:
 
 
 def measure(
-    victim: Victim, batch: Batch, seed: int, metrics: Mapping[str, Metric] = METRICS
+    victim: Victim, batch: Batch, seed: int, metrics: Mapping[str, Metric] | None = None
 ) -> dict[str, Tensor]:
-    """Per-sample metrics of one batch; of a stochastic victim, means over fresh draws."""
+    """Per-sample metrics of one batch; of a stochastic victim, means over fresh draws.
+
+    Without ``metrics``, all that are registered and can be used.
+    """
+    metrics = METRICS.working() if metrics is None else metrics
     draws = EVALUATION_DRAWS if victim.spec.stochastic else 1
     outputs = [predict(victim, batch, seed, draw) for draw in range(draws)]
     return {
@@ -66,7 +71,7 @@ def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor
     """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
     noise = Noise(attack.budget)
     draws = [
-        run_attack(noise, victim, batch, generator=generator_for(seed, "noise", draw)).pose
+        checked(noise, victim, batch, generator=generator_for(seed, "noise", draw))[0]
         for draw in range(NOISE_DRAWS)
     ]
     values = [measure(victim, batch.with_pose(pose), seed, {"pmd": pmd})["pmd"] for pose in draws]

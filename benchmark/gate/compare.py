@@ -14,20 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from posebench.benchmark.gate.baseline import (
-    Measurement,
-    measure_cell,
-    read_baseline,
-    write_baseline,
-)
-from posebench.benchmark.gate.config import Gate
+from posebench.benchmark.evaluation.settings import NONE
+from posebench.benchmark.gate.baseline import Measurement, Rows, read_baseline, write_baseline
+from posebench.benchmark.gate.config import Gate, flat
+from posebench.benchmark.gate.measure import measure_cell
 from posebench.benchmark.gate.victims import load_gate_victim
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.stats.paired import Change, Values, change_between, holm
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.types import Json
+from posebench.benchmark.stats.paired import Change, change_between, holm
 from posebench.errors import InputError
 from posebench.files import check_writable
 from posebench.interfaces import Victim
@@ -110,14 +108,16 @@ def run_gate(
 
     ``offset`` moves on to other seeds, never to the baseline's. Victims are loaded once each.
     """
-    first = 0 if update else gate.baseline_seeds + offset * gate.seeds
-    seeds = list(range(first, first + (gate.baseline_seeds if update else gate.seeds)))
+    rules = gate.rules
+    first = 0 if update else rules.baseline_seeds + offset * rules.seeds
+    seeds = range(first, first + (rules.baseline_seeds if update else rules.seeds))
     found: dict[str, Measurement] = {}
-    victims: dict[tuple[str | None, ...], Victim] = {}
+    victims: dict[tuple[object, ...], Victim] = {}
     for cell in gate.cells:
         if progress is not None:
             progress(cell.name)
-        key = (cell.victim, cell.training, cell.weights, cell.size)
+        asked = cell.evaluation
+        key = (asked.victim, cell.training, asked.weights, asked.size)
         if key not in victims:
             victims[key] = load_gate_victim(cell, gate.folder, device)
         found[cell.name] = measure_cell(cell, victims[key], seeds, device=device)
@@ -160,17 +160,15 @@ def check_comparable(gate: Gate, before: dict[str, Measurement]) -> None:
     if stale := [name for name in before if name not in names]:
         raise InputError(f"{where}: the gate has no cell {stale[0]!r} any more{end}")
     for cell in gate.cells:
-        old = before[cell.name]
+        old, now = before[cell.name], flat(cell)
         for key in ("pairs", "size", "training"):
-            if old.settings.get(key) != getattr(cell, key):
-                raise InputError(
-                    f"{where}: {cell.name!r} had {key} {old.settings.get(key)!r}, now "
-                    f"{getattr(cell, key)!r}{end}"
-                )
-        if len(old.seeds) not in (1, gate.baseline_seeds):  # its seeds would be run again
+            was = old.settings[key]
+            if was != now[key]:
+                raise InputError(f"{where}: {cell.name!r} had {key} {was!r}, now {now[key]!r}{end}")
+        if len(old.seeds) not in (1, gate.rules.baseline_seeds):  # its seeds would be run again
             raise InputError(
                 f"{where}: {cell.name!r} was run with {len(old.seeds)} seeds, baseline_seeds is "
-                f"now {gate.baseline_seeds}{end}"
+                f"now {gate.rules.baseline_seeds}{end}"
             )
 
 
@@ -187,19 +185,14 @@ def compare(
     fixed: list[Finding] = []
     systems = set()
     for cell in gate.cells:
-        old, new = before[cell.name], after[cell.name]
-        for key, value in new.settings.items():
-            if old.settings.get(key) != value:
-                raise InputError(
-                    f"baseline {gate.baseline}: {cell.name!r} was measured with another {key}; if "
-                    "that is meant, run 'posebench regress --update' and commit the baseline"
-                )
+        asked, old, new = cell.evaluation, before[cell.name], after[cell.name]
+        check_settings(gate, cell.name, old, new)
         same = new.weights_sha256 is not None and old.weights_sha256 == new.weights_sha256
-        kind = {"same_weights": same, "defended": cell.defense is not None}
+        kind = {"same_weights": same, "defended": asked.defense != NONE}
         note = _note(old, new, same=same)
         values = (cell.name, "attacked PMD", old.pmd, new.pmd)
         tested.append((_tested(*values, note), attacked_rule(**kind)))
-        system = (cell.system, cell.pairs, cell.size)
+        system = (cell.system, asked.samples, asked.size)
         if system not in systems:
             systems.add(system)
             values = (cell.system, "clean PMD", old.clean_pmd, new.clean_pmd)
@@ -215,9 +208,20 @@ def compare(
     return sorted([*judged, *fixed], key=lambda finding: finding.quantity)
 
 
-def _tested(name: str, quantity: str, old: Values, new: Values, note: str) -> Finding:
-    change = change_between(old, new)
-    level = math.exp(float(np.log(np.maximum(old, 1e-12)).mean()))
+def check_settings(gate: Gate, name: str, old: Measurement, new: Measurement) -> None:
+    """Raise InputError unless a cell was measured with the settings of its baseline."""
+    for key, value in new.settings.items():
+        if old.settings[key] != value:
+            raise InputError(
+                f"baseline {gate.baseline}: {name!r} was measured with another {key}; if that is "
+                "meant, run 'posebench regress --update' and commit the baseline"
+            )
+
+
+def _tested(name: str, quantity: str, old: Rows, new: Rows, note: str) -> Finding:
+    before = np.array(old)
+    change = change_between(before, np.array(new))
+    level = math.exp(float(np.log(np.maximum(before, 1e-12)).mean()))
     return Finding(
         name, quantity, level, level * change.ratio, "ok", False, change=change, note=note
     )
@@ -230,7 +234,7 @@ def _judged(gate: Gate, finding: Finding, rule: Rule, p: float) -> Finding:
     word, red = (rule.fall, rule.fall_red) if fell else (rule.rise, rule.rise_red)
     sure = p if red else (change.p_lower if fell else change.p_higher)
     finding = replace(finding, p=p)
-    if sure >= gate.alpha or abs(change.mean) < math.log(gate.effect):
+    if sure >= gate.rules.alpha or abs(change.mean) < math.log(gate.rules.effect):
         return finding
     return replace(finding, verdict=word, red=red)
 
@@ -251,19 +255,18 @@ def _note(old: Measurement, new: Measurement, *, same: bool) -> str:
     notes = (
         [] if same else ["no weights to compare" if new.weights_sha256 is None else "new weights"]
     )
-    for key, value in new.resolved.items():
-        if old.resolved.get(key) != value:
-            notes.append(f"was {old.resolved.get(key)}, is {value}")
+    was, now = plain(old.resolved), plain(new.resolved)
+    notes += [f"was {was[key]}, is {now[key]}" for key in now if was[key] != now[key]]
     return "; ".join(notes)
 
 
-def as_json(gate: Gate, findings: list[Finding]) -> dict[str, Any]:
+def as_json(gate: Gate, findings: list[Finding]) -> Json:
     """The outcome for machines; PMD in square metres."""
     return {
         "schema": "posebench/regress/1",
         "red": any(finding.red for finding in findings),
-        "alpha": gate.alpha,
-        "effect": gate.effect,
+        "alpha": gate.rules.alpha,
+        "effect": gate.rules.effect,
         "findings": [
             {
                 "name": each.name,

@@ -21,23 +21,33 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import get_args
 
-from posebench.attacks import make_attack
-from posebench.benchmark.data.anny import parse_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.training.recipe import check_kinds, kinds
-from posebench.defenses import DEFENSES
+from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, checked
+from posebench.benchmark.records.codec import Place, decode, decoded, dotted
+from posebench.benchmark.records.types import Json
 from posebench.errors import InputError
-from posebench.interfaces import Attack, Budget, Defense, Norm, Unit
+from posebench.fields import STRICT
+from posebench.norms import Norm, Unit
 from posebench.registry import unknown
-from posebench.victims import SIZES, VICTIMS
+from posebench.victims import VICTIMS
 
 ACCESS = ("oblivious", "adaptive", "straight-through")
+TRAININGS = ("clean", "adversarial")
 LEAST_PAIRS = 4
 """Below, a t-test over pairs says nothing."""
+
+PAIRS = 16
+"""Of a cell that does not say how many."""
+
+NAMES = {"samples": "pairs"}
+"""Field of the settings -> its key in a gate, where that is another."""
+
+ABSENT = ("surrogate", "seed")
+"""Fields of the settings that a gate decides itself: it has no surrogate, and seeds of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,57 +55,57 @@ class GateCell:
     """One attack on one victim, behind a defence or not.
 
     Attributes:
-        victim: registry name, or ``package.module:function`` whose call returns a victim.
+        evaluation: what is asked, at one eps. Its victim may also be ``package.module:function``
+            whose call returns a victim; its weights are relative to the gate's file.
         training: "clean" or "adversarial", which of the shipped weights.
-        weights: a weights file in place of shipped ones, relative to the gate's file.
-        attack, eps, eps_unit, norm, iterations, defense, access, task: as in ``posebench run``.
-        pairs: the task's first so many are attacked.
-        size: decides the vertex count and which shipped weights.
     """
 
-    victim: str
-    attack: str
+    __pydantic_config__ = STRICT
+
+    evaluation: EvaluationSettings
     training: str = "clean"
-    weights: str | None = None
-    eps: float = 0.08
-    eps_unit: str = "rms"
-    norm: str = "l2"
-    iterations: int | None = None
-    defense: str | None = None
-    access: str = "oblivious"
-    task: str = "anny/seen"
-    pairs: int = 16
-    size: str = "compact"
 
     @property
     def system(self) -> str:
         """Victim and defence on a task: what cells with different attacks share."""
-        name = self.victim
-        if self.weights is not None:
-            name += f" ({Path(self.weights).stem})"
-        elif ":" not in self.victim:
+        asked = self.evaluation
+        name = asked.victim
+        if asked.weights is not None:
+            name += f" ({asked.weights.stem})"
+        elif ":" not in asked.victim:
             name += f" ({self.training})"
-        name += f" behind {self.defense}" if self.defense else ""
-        return name + (f" on {self.task}" if self.task != "anny/seen" else "")
+        name += f" behind {asked.defense}" if asked.defense != NONE else ""
+        return name + (f" on {asked.task}" if asked.task != "anny/seen" else "")
 
     @property
     def name(self) -> str:
         """What the cell is called in tables and baselines."""
-        attack = f"{self.attack} {self.eps:g}"
-        attack += f" {self.eps_unit}" if self.eps_unit != "rms" else ""
-        attack += f" {self.norm}" if self.norm != "l2" else ""
-        attack += f" x{self.iterations}" if self.iterations is not None else ""
-        attack += f" {self.access}" if self.defense else ""
+        asked = self.evaluation
+        attack = f"{asked.attack} {asked.eps[0]:g}"
+        attack += f" {asked.eps_unit}" if asked.eps_unit != "rms" else ""
+        attack += f" {asked.norm}" if asked.norm != "l2" else ""
+        attack += f" x{asked.iterations}" if asked.iterations is not None else ""
+        attack += f" {asked.access}" if asked.defense != NONE else ""
         return f"{self.system}: {attack}"
 
-    def made_attack(self) -> Attack:
-        """The attack that this cell runs."""
-        budget = Budget(self.eps, cast(Norm, self.norm), cast(Unit, self.eps_unit))
-        return make_attack(self.attack, budget, self.iterations)
 
-    def made_defense(self) -> Defense | None:
-        """The defence in front of the victim."""
-        return None if self.defense is None else DEFENSES[self.defense]()
+@dataclass(frozen=True)
+class Rules:
+    """When a gate is red.
+
+    Attributes:
+        alpha: chance of a false alarm over all cells together.
+        effect: smallest ratio that counts as a change; our choice, below asv's factor of 1.1.
+        baseline_seeds: runs of each random cell behind a baseline.
+        seeds: runs of each random cell when it is compared.
+    """
+
+    __pydantic_config__ = STRICT
+
+    alpha: float = 0.05
+    effect: float = 1.05
+    baseline_seeds: int = 10
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -106,29 +116,24 @@ class Gate:
         cells: what is run.
         baseline: file with what earlier runs gave.
         folder: of the gate's file; weights are relative to it.
-        alpha: chance of a false alarm over all cells together.
-        effect: smallest ratio that counts as a change; our choice, below asv's factor of 1.1.
-        baseline_seeds: runs of each random cell behind a baseline.
-        seeds: runs of each random cell when it is compared.
+        rules: when it is red.
     """
 
     cells: tuple[GateCell, ...]
     baseline: Path
     folder: Path
-    alpha: float = 0.05
-    effect: float = 1.05
-    baseline_seeds: int = 10
-    seeds: int = 1
+    rules: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise InputError(f"alpha must be between 0 and 1, got {self.alpha}")
-        if not 1 <= self.effect < math.inf:
-            raise InputError(f"effect must be a ratio of at least 1, got {self.effect}")
-        if self.baseline_seeds < 3 or self.seeds < 1:
+        rules = self.rules
+        if not 0 < rules.alpha < 1:
+            raise InputError(f"alpha must be between 0 and 1, got {rules.alpha}")
+        if not 1 <= rules.effect < math.inf:
+            raise InputError(f"effect must be a ratio of at least 1, got {rules.effect}")
+        if rules.baseline_seeds < 3 or rules.seeds < 1:
             raise InputError(
                 f"a gate needs 3 or more baseline_seeds and 1 or more seeds, got "
-                f"{self.baseline_seeds} and {self.seeds}"
+                f"{rules.baseline_seeds} and {rules.seeds}"
             )
 
 
@@ -138,77 +143,131 @@ def read_gate(path: Path, baseline: Path | None = None) -> Gate:
     Raises:
         InputError: no such file, not TOML, an unknown key or name, or a value out of range.
     """
+    where = f"gate {path}"
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"gate {path}: {error} (docs/regress.md shows one)") from error
-    given = {f.name for f in fields(Gate)} - {"cells", "folder"}
-    check_known(content, {*given, "defaults", "cell"}, f"gate {path}")
-    settings = {key: value for key, value in content.items() if key in given}
-    stored = settings.pop("baseline", "baselines.json")
+        raise InputError(f"{where}: {error} (docs/regress.md shows one)") from error
+    rules = {each.name for each in fields(Rules)}
+    check_known(content, {*rules, "baseline", "defaults", "cell"}, where)
+    stored = content.get("baseline", "baselines.json")
     if not isinstance(stored, str):
-        raise InputError(f"gate {path}: baseline must be a text, got {stored!r}")
-    check_kinds(settings, kinds(Gate), f"gate {path}")
-    settings |= {key: float(settings[key]) for key in ("alpha", "effect") if key in settings}
-    defaults, entries = content.get("defaults", {}), content.get("cell")
+        raise InputError(f"{where}: baseline must be a text, got {stored!r}")
+    given = decode(Rules, {key: content[key] for key in rules & content.keys()}, where)
+    entries = content.get("cell")
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"gate {path}: holds no [[cell]]")
+        raise InputError(f"{where}: holds no [[cell]]")
+    defaults = checked_table(content.get("defaults", {}), where)
     cells: list[GateCell] = []
     for number, entry in enumerate(entries, 1):
-        for table in (defaults, entry):
-            check_known(table, {f.name for f in fields(GateCell)}, f"gate {path}")
-        cell = read_cell({**defaults, **entry}, f"gate {path}: cell {number}")
+        table = {**defaults, **checked_table(entry, where)}
+        cell = read_cell(table, f"{where}: cell {number}")
         if cell.name in [each.name for each in cells]:
-            raise InputError(f"gate {path}: two cells are {cell.name!r}")
+            raise InputError(f"{where}: two cells are {cell.name!r}")
         cells.append(cell)
     try:
-        return Gate(tuple(cells), baseline or path.parent / stored, path.parent, **settings)
+        return Gate(tuple(cells), baseline or path.parent / stored, path.parent, given)
     except InputError as error:
-        raise InputError(f"gate {path}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
-def read_cell(table: dict[str, Any], where: str) -> GateCell:
-    """One cell, refused here rather than after minutes of other cells."""
-    check_kinds(table, kinds(GateCell), where)
+def read_cell(table: Mapping[str, object], where: str) -> GateCell:
+    """One cell, refused here rather than after minutes of other cells.
+
+    Raises:
+        InputError: a key that is missing, of another type, or a value that cannot be.
+    """
     for key in ("victim", "attack"):
         if key not in table:
             raise InputError(f"{where}: lacks {key!r}")
-    cell = GateCell(**{**table, "eps": float(table.get("eps", GateCell.eps))})
+    cell, problems = decoded(GateCell, nested(table), shown_place)
+    if cell is None:
+        raise InputError(f"{where}: {problems[0]}")
     try:
-        if ":" not in cell.victim:
-            VICTIMS[cell.victim]  # raises with a suggestion
-        elif cell.weights is not None:
-            raise InputError("weights are for victims of the registry, not for a function's")
-        for kind, value, known in (
-            ("training", cell.training, ("clean", "adversarial")),
-            ("size", cell.size, SIZES),
-            ("access", cell.access, ACCESS),
-            ("norm", cell.norm, get_args(Norm)),
-            ("eps unit", cell.eps_unit, get_args(Unit)),
-        ):
-            if value not in known:
-                raise unknown(kind, value, known)
-        if cell.task not in DATASET_TASKS:
-            parse_task(cell.task)
-        if cell.pairs < LEAST_PAIRS:
-            raise InputError(f"pairs must be at least {LEAST_PAIRS}, got {cell.pairs}")
-        if cell.defense is None and cell.access != "oblivious":
-            raise InputError(f"access {cell.access!r} needs a defence")
-        if cell.attack == "transfer":
-            raise InputError("attack 'transfer' needs a surrogate, which a gate does not have")
-        if cell.eps == 0:
-            raise InputError("eps must be above 0: nothing is attacked with 0")
-        cell.made_attack()
-        cell.made_defense()
+        return checked_cell(cell)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    return cell
 
 
-def check_known(table: Any, known: set[str], where: str) -> None:
+def checked_cell(cell: GateCell) -> GateCell:
+    """The cell with its norm and access filled in.
+
+    Raises:
+        InputError: a name that is not known, or a value out of range.
+    """
+    asked = cell.evaluation
+    if ":" not in asked.victim:
+        VICTIMS[asked.victim]  # raises with a suggestion
+    elif asked.weights is not None:
+        raise InputError("weights are for victims of the registry, not for a function's")
+    for kind, value, known in (
+        ("training", cell.training, TRAININGS),
+        ("access", asked.access or "oblivious", ACCESS),
+        ("norm", asked.norm or "l2", get_args(Norm)),
+        ("eps unit", asked.eps_unit, get_args(Unit)),
+    ):
+        if value not in known:
+            raise unknown(kind, value, known)
+    if asked.samples < LEAST_PAIRS:
+        raise InputError(f"pairs must be at least {LEAST_PAIRS}, got {asked.samples}")
+    if asked.attack in (NONE, "transfer"):
+        lacks = {NONE: "something to attack with", "transfer": "a surrogate"}[asked.attack]
+        raise InputError(f"attack {asked.attack!r} needs {lacks}, which a gate does not have")
+    if asked.defense == NONE and asked.access not in (None, "oblivious"):
+        raise InputError(f"access {asked.access!r} needs a defence")
+    if asked.eps == (0,):
+        raise InputError("eps must be above 0: nothing is attacked with 0")
+    return replace(cell, evaluation=checked(asked))
+
+
+def nested(table: Mapping[str, object]) -> Json:
+    """A cell's flat table as :class:`GateCell` decodes it; nulls, as JSON has them, left out."""
+    inner: Json = {"pairs": PAIRS}
+    inner |= {key: value for key, value in table.items() if value is not None}
+    outer = {key: inner.pop(key) for key in ("training",) if key in inner}
+    if "eps" in inner:
+        inner["eps"] = [inner["eps"]]
+    if isinstance(inner.get("weights"), str):
+        inner["weights"] = Path(inner["weights"])
+    fields_of = {key: name for name, key in NAMES.items()}
+    return {**outer, "evaluation": {fields_of.get(k, k): value for k, value in inner.items()}}
+
+
+def flat(cell: GateCell) -> Json:
+    """What :func:`nested` takes, with every key but ``weights``: a baseline's settings."""
+    asked = cell.evaluation
+    keys = cell_keys() - {"weights", "training"}
+    fields_of = {key: name for name, key in NAMES.items()}
+    table: Json = {key: getattr(asked, fields_of.get(key, key)) for key in sorted(keys)}
+    table |= {"eps": asked.eps[0], "training": cell.training}
+    table["defense"] = None if asked.defense == NONE else asked.defense
+    return table
+
+
+def cell_keys() -> set[str]:
+    """Keys of a cell's table."""
+    names = {each.name for each in fields(EvaluationSettings)} - {*ABSENT}
+    return {NAMES.get(name, name) for name in names} | {"training"}
+
+
+def shown_place(place: Place) -> str:
+    """Where the flat table has what the types have at ``place``."""
+    inner = place[1:] if place[:1] == ("evaluation",) else place
+    if inner[:1] == ("eps",):
+        inner = inner[:1]
+    return dotted(tuple(NAMES.get(str(part), part) for part in inner))
+
+
+def checked_table(table: object, where: str) -> Mapping[str, object]:
+    """A table of a cell's keys."""
+    return check_known(table, cell_keys(), where)
+
+
+def check_known(table: object, known: set[str], where: str) -> Mapping[str, object]:
     """Refuse what is no table, or has a key that is not known."""
     if not isinstance(table, dict):
         raise InputError(f"{where}: expected a table with keys {', '.join(sorted(known))}")
     for key in table:
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
+    return table

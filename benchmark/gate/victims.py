@@ -12,7 +12,7 @@ from torch import nn
 from posebench.benchmark.gate.config import GateCell
 from posebench.errors import InputError
 from posebench.interfaces import Victim
-from posebench.victims import load_victim
+from posebench.victims import load_network
 
 
 def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
@@ -21,15 +21,16 @@ def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
     Raises:
         InputError: no such weights or function, or one whose result is no victim.
     """
-    if ":" in cell.victim:
-        victim = victim_from(cell.victim, folder)
+    asked = cell.evaluation
+    if ":" in asked.victim:
+        victim = victim_from(asked.victim, folder)
         network = network_of(victim)
         if network is not None:
             network.eval().to(device)
         return victim
-    weights = None if cell.weights is None else folder / cell.weights
-    found, _ = load_victim(
-        cell.victim, size=cell.size, weights=weights, adversarial=cell.training == "adversarial"
+    weights = None if asked.weights is None else folder / asked.weights
+    found, _ = load_network(
+        asked.victim, size=asked.size, weights=weights, adversarial=cell.training == "adversarial"
     )
     return found.to(device).eval()
 

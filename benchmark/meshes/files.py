@@ -1,14 +1,11 @@
 """Anybody's meshes and clouds: read in file order, brought to metres and y up, and written back.
 
-The protocol's axes are x to the body's left, y up, z to the front. A file does not say which way
-is up or what its numbers mean, so nothing is guessed: the defaults are metres and y up, and a body
-whose size or posture says otherwise is refused with the option that would fit.
+Data sets of many thousand files are read here too (:func:`read_data`), in their own frame.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import stat
 import warnings
 from collections.abc import Callable
@@ -19,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posebench.benchmark.meshes.frame import Frame
 from posebench.benchmark.meshes.obj import read_obj
+from posebench.benchmark.meshes.pcd import read_pcd
 from posebench.benchmark.meshes.ply import ply_bytes, read_ply
-from posebench.benchmark.meshes.points import read_npy, read_npz, read_pcd, read_xyz
+from posebench.benchmark.meshes.points import read_npy, read_npz, read_xyz
 from posebench.benchmark.meshes.trimesh_io import mesh_bytes, read_glb, read_off, read_stl
 from posebench.benchmark.meshes.types import MAX_BYTES, Faces, MeshData, Points
 from posebench.errors import InputError
@@ -43,76 +42,11 @@ WRITTEN = (".obj", ".ply", ".off", ".stl", ".glb", ".npz", ".npy", ".xyz")
 CLOUDS_WRITTEN = (".ply", ".npz", ".npy", ".xyz")
 DISPLACED = (".ply", ".npz")
 
-UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
-"""Metres of one unit; MakeHuman's own files are in decimetres."""
-
-UPS = {
-    "y": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    "-y": [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
-    "z": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
-    "-z": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
-    "x": [[0, -1, 0], [1, 0, 0], [0, 0, 1]],
-    "-x": [[0, 1, 0], [-1, 0, 0], [0, 0, 1]],
-}
-"""Rotations that bring a file's up axis to y. A body with z up is taken to face -y (as in Blender),
-one with -y up to face -z, towards the camera (depth cameras)."""
-
-SMALLEST, LARGEST = 0.5, 2.5
-"""Metres that a body's largest bounding-box side may have."""
-
-UPRIGHT = 0.5
-"""Least height over the largest side; in the splits' 24,000 bodies it is never below 0.64."""
-
 MIN_POINTS = 100
 """Fewer describe no body."""
 
 MAX_COORDINATE = 1e9
 """In file units; larger numbers are damage, and their squares are infinite in float32 soon."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """How a file's coordinates lie: metres per unit, and the rotation (3, 3) to our axes."""
-
-    unit: float = 1.0
-    rotation: tuple[tuple[float, ...], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
-    def inwards(self, points: Points) -> Points:
-        """File coordinates to metres in our axes."""
-        result: Points = self.unit * (points @ np.array(self.rotation).T)
-        return result
-
-    def outwards(self, points: Points) -> Points:
-        """Metres in our axes to file coordinates."""
-        result: Points = (points @ np.array(self.rotation)) / self.unit
-        return result
-
-
-def frame_for(unit: str = "m", up: str | None = None, turn: float = 0.0) -> Frame:
-    """The frame that options describe.
-
-    ``unit`` is one of ``UNITS`` or metres per unit as a number; ``up`` an axis, None for y;
-    ``turn`` the degrees by which the body is turned to its left about the up axis, after that.
-
-    Raises:
-        InputError: unknown unit or axis, or a turn that is not finite.
-    """
-    scale = UNITS.get(unit)
-    if scale is None:
-        try:
-            scale = float(unit)
-        except ValueError:
-            raise unknown("unit", unit, [*UNITS, "metres as a number"]) from None
-    if not 1e-6 <= scale <= 1e6:
-        raise InputError(f"unit must be 1e-6 to 1e6 metres, got {unit}")
-    axis = up or "y"
-    if axis not in UPS:
-        raise unknown("up axis", axis, UPS)
-    if not math.isfinite(turn):
-        raise InputError(f"turn must be a finite number of degrees, got {turn}")
-    c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]) @ np.array(UPS[axis])
-    return Frame(scale, tuple(tuple(row) for row in rotation.tolist()))
 
 
 @dataclass(frozen=True)
@@ -147,6 +81,24 @@ def read_mesh(path: Path, frame: Frame | None = None, *, gaps: bool = False) -> 
         InputError: a file that cannot be read, is no such file, holds no body, or is too large.
     """
     frame = frame or Frame()
+    found, notes = _checked(path, gaps=gaps)
+    if len(found.points) < MIN_POINTS:
+        raise InputError(f"{path}: {len(found.points)} points, a body needs at least {MIN_POINTS}")
+    points = frame.inwards(found.points)
+    return MeshFile(path, points, found.faces, frame, found.rewrite, notes)
+
+
+def read_data(path: Path) -> MeshData:
+    """What a file of a data set holds, in its own units and axes.
+
+    Raises:
+        InputError: a file that cannot be read, is no such file, is damaged or too large.
+    """
+    return _checked(path, gaps=False)[0]
+
+
+def _checked(path: Path, *, gaps: bool) -> tuple[MeshData, tuple[str, ...]]:
+    """Points and faces that arithmetic may see, and notes about points that were left out."""
     ending = path.suffix.lower()
     if ending not in READERS:
         raise unknown("file ending", ending, READERS)
@@ -157,8 +109,7 @@ def read_mesh(path: Path, frame: Frame | None = None, *, gaps: bool = False) -> 
         check_numbers(found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    points = frame.inwards(found.points)
-    return MeshFile(path, points, found.faces, frame, found.rewrite, notes)
+    return found, notes
 
 
 def parsed(ending: str, raw: bytes) -> MeshData:
@@ -209,7 +160,7 @@ def check_numbers(found: MeshData) -> None:
     """Refuse what no arithmetic should see.
 
     Raises:
-        InputError: too few points, coordinates that are not finite or huge, faces out of range.
+        InputError: coordinates that are not finite or huge, faces out of range.
     """
     points, faces = found.points, found.faces
     good = np.asarray((np.abs(points) <= MAX_COORDINATE).all(axis=1))
@@ -217,41 +168,9 @@ def check_numbers(found: MeshData) -> None:
         at = int(good.argmin())
         shown = " ".join(f"{value:g}" for value in points[at])
         raise InputError(f"point {at} is {shown}: not finite, or too large to be a coordinate")
-    if len(points) < MIN_POINTS:
-        raise InputError(f"{len(points)} points, a body needs at least {MIN_POINTS}")
     if faces is not None and not (faces.min() >= 0 and faces.max() < len(points)):
         at = int(((faces < 0) | (faces >= len(points))).any(axis=1).argmax())
         raise InputError(f"face {at} names a vertex that is not there ({len(points)} vertices)")
-
-
-def check_body(points: Points, what: str, unit: float, up: str | None) -> str | None:
-    """Refuse points that are no standing body's; a note if it lies and ``up`` was given.
-
-    ``unit`` is the metres per file unit that the points were read with.
-
-    Raises:
-        InputError: naming the extent and the unit, or the axis, that would fit.
-    """
-    sides = points.max(axis=0) - points.min(axis=0)
-    extent = float(sides.max())
-    if not SMALLEST <= extent <= LARGEST:
-        fitting = [n for n, u in UNITS.items() if SMALLEST <= extent / unit * u <= LARGEST]
-        hint = (
-            f"with --unit {fitting[0]} it would be {extent / unit * UNITS[fitting[0]]:.2f} m"
-            if fitting
-            else "give metres per unit, such as --unit 0.0254, or cut the body out of its scene"
-        )
-        raise InputError(
-            f"{what} is {extent:.4g} m large (largest side of its bounding box), a body is "
-            f"{SMALLEST} to {LARGEST} m: {hint}"
-        )
-    if sides[1] >= UPRIGHT * extent:
-        return None
-    shown = " x ".join(f"{side:.2f}" for side in sides)
-    text = f"{what} lies rather than stands ({shown} m along left, up and front)"
-    if up is None:
-        raise InputError(f"{text}: name its up axis, such as --up z, or --up y if it is y")
-    return f"{text}; networks are trained on standing bodies"
 
 
 # ---- writing

@@ -7,10 +7,16 @@ use to a rig or a texture if vertex k stays vertex k.
 from __future__ import annotations
 
 import io
+import re
 from array import array
+from functools import lru_cache
+
+import numpy as np
 
 from posebench.benchmark.meshes.types import (
+    MAX_FACES,
     MAX_POINTS,
+    Faces,
     MeshData,
     Points,
     add_fan,
@@ -22,6 +28,12 @@ from posebench.benchmark.meshes.types import (
 )
 from posebench.errors import InputError
 
+MAX_PLAIN = 2**23
+"""Bytes of a file that is read at once: numpy takes fifty times that for an odd one."""
+
+VERTEX_LETTERS = b"v0123456789.+-eE \t\r\n"
+FACE_LETTERS = b"f0123456789/ \t\r\n"
+
 
 def read_obj(data: bytes) -> MeshData:
     """Vertices and triangulated faces; groups, materials and texture coordinates stay in the file.
@@ -29,6 +41,56 @@ def read_obj(data: bytes) -> MeshData:
     Raises:
         InputError: a line that is no OBJ, naming it.
     """
+    found = plain_obj(data)
+    return found if found is not None else any_obj(data)
+
+
+def plain_obj(data: bytes) -> MeshData | None:
+    """A file of nothing but vertices and then triangles, ten times as fast; None for others.
+
+    Data sets come so, many thousand files with one set of faces.
+    """
+    head, _, tail = data.partition(b"\nf ")
+    head = head.rstrip(b"\r")
+    rows = head.count(b"\n") + 1
+    if len(data) > MAX_PLAIN or not head.startswith(b"v ") or head.count(b"\nv ") + 1 != rows:
+        return None
+    if not _only(VERTEX_LETTERS, head):
+        return None
+    try:
+        points = np.loadtxt(io.BytesIO(head), usecols=(1, 2, 3), ndmin=2, comments=None)
+        faces = _triangles(tail).copy()
+    except ValueError:  # the careful reader names the line
+        return None
+    if len(points) != rows:
+        return None
+    check_count(len(points), MAX_POINTS, "vertices")
+    check_count(len(faces), MAX_FACES, "triangles")
+    return mesh_data(points, faces, lambda new: rewritten(data, new))
+
+
+def _only(letters: bytes, text: bytes) -> bool:
+    """Whether text is of these letters alone, and line ends are whole."""
+    whole_ends = b"\r" not in text or text.count(b"\r") == text.count(b"\r\n")
+    return whole_ends and not text.translate(None, letters)
+
+
+@lru_cache(maxsize=4)  # every mesh of a data set has the same faces
+def _triangles(text: bytes) -> Faces:
+    """Faces (F, 3) of the lines after the first ``f``; ValueError if there is anything else."""
+    rows = text.rstrip().count(b"\n") + 1
+    if not _only(FACE_LETTERS, text) or not text.count(b"f") == text.count(b"\nf ") == rows - 1:
+        raise ValueError("not lines of faces alone")
+    corners = re.sub(rb"/\S*", b"", text.replace(b"f ", b""))
+    faces = np.loadtxt(io.BytesIO(corners), dtype=np.int64, ndmin=2, comments=None) - 1
+    if faces.shape != (rows, 3):
+        raise ValueError("not triangles")
+    faces.flags.writeable = False
+    return faces
+
+
+def any_obj(data: bytes) -> MeshData:
+    """Any OBJ file, line by line; see :func:`read_obj`."""
     data = data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     points, corners = array("d"), array("q")
     for number, line in text_lines(data):

@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from posebench.attacks import ATTACKS
-from posebench.benchmark.evaluation.harness import flags_of
-from posebench.benchmark.evaluation.metrics import KAPPAS, RELATIVE_FLOOR, TAU, attack_metrics
-from posebench.benchmark.records.schema import Problem
-from posebench.defenses import DEFENSES
-from posebench.errors import InputError
-from posebench.interfaces import RELEASE_POINTS, Budget
+from posebench.benchmark.records.flags import flags_of
+from posebench.benchmark.records.json_files import Problem
+from posebench.benchmark.records.types import AttackCell, Cell, Record, UnderAttack
+from posebench.benchmark.stats.bootstrap import Column, Summary, summarise
+from posebench.benchmark.stats.success import success_intervals, success_rates
+from posebench.norms import RELEASE_POINTS
 
 EXACT = 1e-9
 """Relative: aggregates are made in float64 from the very values that a record holds."""
@@ -32,63 +30,127 @@ SINGLE = 1e-5
 
 BUDGET = re.compile(r"Budget\(eps=([^,]*), norm='([^']*)', unit='([^']*)'\)")
 
-Column = NDArray[np.float64]
+NEEDED_NORMS = ("rms", "l2", "linf", "l2_vertex")
+"""Norms of every attacked cell."""
 
 
-def contradictions(record: dict[str, Any]) -> Iterator[Problem]:
-    """Fields of a record that fits the schema and yet contradict others."""
-    cell, metrics = record["cell"], record["metrics"]
-    columns = {
-        name: np.array(value["per_sample"], dtype=np.float64)  # null becomes NaN
-        for name, value in metrics.items()
-        if "per_sample" in (value if isinstance(value, dict) else {})
-    }
-    norms = {
-        name: np.array(value["per_sample"], dtype=np.float64)
-        for name, value in metrics.get("norms", {}).items()
-    }
-    lists = {**columns, **{f"norms.{name}": values for name, values in norms.items()}}
-    lengths = {len(values) for values in lists.values()}
-    if len(lengths) == 1 and lengths != {cell["samples"]}:
-        yield Problem("cell.samples", f"is {cell['samples']}, there are {lengths.pop()} values")
+def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator[Problem]:
+    """Fields of a record that fits its type and yet contradict others.
+
+    ``distorted`` says whether the task's pose sources are; None where only the name is at hand.
+    """
+    missing = list(_missing(record))
+    if missing:
+        yield from missing
         return
-    for name, values in lists.items():
-        if len(values) != cell["samples"]:
-            message = f"has {len(values)} values, cell.samples is {cell['samples']}"
-            yield Problem(f"metrics.{name}.per_sample", message)
-            return
-    for name, values in columns.items():
-        yield from _differ(f"metrics.{name}", metrics[name], summary_of(values))
-    for name, values in norms.items():
-        expected = {"mean": float(values.mean()), "max": float(values.max())}
-        yield from _differ(f"metrics.norms.{name}", metrics["norms"][name], expected)
-    yield from _twin_problems(columns, attacked=cell["attack"] is not None)
-    yield from _settings_problems(cell)
-    if cell["attack"] is not None:
-        yield from _budget_problems(cell, metrics, norms)
+    cell, metrics = record.cell, record.metrics
+    summaries = metrics.summaries
+    columns = {name: each.values for name, each in summaries.items()}
+    norms: dict[str, Column] = {}
+    if metrics.attack is not None:
+        norms = {name: np.array(each.per_sample) for name, each in metrics.attack.norms.items()}
+    wrong = list(_length_problems(cell.samples, columns, norms))
+    if wrong:
+        yield from wrong[:1]
+        return
+    yield from _differ(claim for found in summaries.items() for claim in _summary_claims(*found))
+    yield from _twin_problems(columns, attacked=cell.attack is not None)
+    if cell.attack is not None and metrics.attack is not None:
+        yield from _differ(_norm_claims(metrics.attack, norms))
+        yield from _settings_problems(cell.attack)
+        yield from _budget_problems(cell.attack, metrics.attack, norms)
         three = columns["clean_pmd"], columns["pmd"], columns["noise_pmd"]
         if np.isfinite(three).all():
-            yield from _differ("metrics", metrics, attack_metrics(*three))
-            yield from _differ("metrics.intervals", metrics["intervals"], rate_intervals(*three))
-    yield from _flag_problems(record)
+            yield from _differ(_success_claims(metrics.attack, three))
+    yield from _flag_problems(record, distorted)
 
 
-def _flag_problems(record: dict[str, Any]) -> Iterator[Problem]:
-    task, metrics = record["cell"]["task"], record["metrics"]
-    undefined = {"clean_pmd": {"mean": math.nan}, "gain_over_noise": math.nan}
-    known = {
-        "clean_pmd": metrics["clean_pmd"] if metrics["clean_pmd"]["mean"] is not None else None,
-        "gain_over_noise": metrics.get("gain_over_noise", math.inf),
-    }
-    filled = {name: undefined[name] if value is None else value for name, value in known.items()}
-    # Of other data sets a record does not say whether its pose sources are scans.
-    ways = ("@" in task,) if task.startswith("anny/") else (False, True)
-    allowed = [flags_of({**metrics, **filled}, distorted=way) for way in ways]
-    if record["flags"] not in allowed:
+def _missing(record: Record) -> Iterator[Problem]:
+    """Fields that a cell of this kind must have, or must not."""
+    cell, metrics = record.cell, record.metrics
+    names: list[tuple[str, Mapping[str, object], tuple[str, ...]]] = [
+        ("metrics.clean_", metrics.clean, ("pmd",)),
+        ("metrics.", metrics.attacked, ("pmd",)),
+    ]
+    if metrics.attack is not None:
+        rates = tuple(success_rates(*np.ones((3, 1))))
+        names += [
+            ("metrics.norms.", metrics.attack.norms, NEEDED_NORMS),
+            ("metrics.", metrics.attack.rates, rates),
+            ("metrics.intervals.", metrics.attack.intervals, rates),
+        ]
+    for prefix, found, needed in names:
+        for name in needed:
+            if name not in found:
+                yield Problem(prefix + name, "is missing")
+    if not metrics.trivial:
+        yield Problem("metrics.trivial", "must hold at least one answer that needs no skill")
+    if cell.attack is None and metrics.attack is not None:
+        yield Problem("metrics.norms", "does not belong to a cell without an attack")
+    for name, value in (("kept", metrics.kept), ("clean_kept", metrics.clean_kept)):
+        if cell.defense is None and value is not None:
+            yield Problem(f"metrics.{name}", "does not belong to a cell without a defence")
+    if cell.defense is not None and metrics.clean_kept is None:
+        yield Problem("metrics.clean_kept", "is missing")
+
+
+def _length_problems(
+    samples: int, columns: Mapping[str, Column], norms: Mapping[str, Column]
+) -> Iterator[Problem]:
+    lists = {**columns, **{f"norms.{name}": values for name, values in norms.items()}}
+    lengths = {len(values) for values in lists.values()}
+    if len(lengths) == 1 and lengths != {samples}:
+        yield Problem("cell.samples", f"is {samples}, there are {lengths.pop()} values")
+        return
+    for name, values in lists.items():
+        if len(values) != samples:
+            message = f"has {len(values)} values, cell.samples is {samples}"
+            yield Problem(f"metrics.{name}.per_sample", message)
+
+
+Claim: TypeAlias = tuple[str, tuple[float, ...], tuple[float, ...]]
+"""A field, the numbers that a record has there, and those that follow from its others."""
+
+
+def _summary_claims(name: str, stored: Summary) -> Iterator[Claim]:
+    expected = _summarised(stored.per_sample)
+    yield f"metrics.{name}.mean", (stored.mean,), (expected.mean,)
+    yield f"metrics.{name}.ci95", stored.ci95, expected.ci95
+    yield f"metrics.{name}.median", (stored.median,), (expected.median,)
+    yield f"metrics.{name}.p95", (stored.p95,), (expected.p95,)
+    yield f"metrics.{name}.worst", (stored.worst,), (expected.worst,)
+
+
+@lru_cache(maxsize=512)
+def _summarised(per_sample: tuple[float, ...]) -> Summary:
+    """Many records share their columns: without an attack those of a victim, or of a clean cell."""
+    return summarise(np.array(per_sample, dtype=np.float64))
+
+
+def _norm_claims(found: UnderAttack, norms: Mapping[str, Column]) -> Iterator[Claim]:
+    for name, values in norms.items():
+        stored = found.norms[name]
+        yield f"metrics.norms.{name}.mean", (stored.mean,), (float(values.mean()),)
+        yield f"metrics.norms.{name}.max", (stored.max,), (float(values.max()),)
+
+
+def _success_claims(found: UnderAttack, three: tuple[Column, Column, Column]) -> Iterator[Claim]:
+    for name, value in success_rates(*three).items():
+        yield f"metrics.{name}", (found.rates[name],), (value,)
+    for name, ends in success_intervals(*three).items():
+        yield f"metrics.intervals.{name}", found.intervals[name], ends
+
+
+def _flag_problems(record: Record, distorted: bool | None) -> Iterator[Problem]:
+    if distorted is None and "@" in record.cell.task:
+        distorted = True  # a level says so; a name without one may be of raw scans
+    ways = (False, True) if distorted is None else (distorted,)
+    allowed = [flags_of(record.metrics, distorted=way) for way in ways]
+    if record.flags not in allowed:
         yield Problem("flags", f"the numbers give {json.dumps(allowed[0])}")
 
 
-def _twin_problems(columns: dict[str, Column], *, attacked: bool) -> Iterator[Problem]:
+def _twin_problems(columns: Mapping[str, Column], *, attacked: bool) -> Iterator[Problem]:
     """MSVD is three times PMD; without an attack every metric is its clean twin."""
     for pmd, msvd in (("pmd", "msvd"), ("clean_pmd", "clean_msvd")):
         if msvd in columns:
@@ -103,104 +165,64 @@ def _twin_problems(columns: dict[str, Column], *, attacked: bool) -> Iterator[Pr
 
 
 def _unlike(a: Column, b: Column, relative: float) -> list[int]:
+    if np.array_equal(a, b):
+        return []
     return np.flatnonzero(~np.isclose(a, b, rtol=relative, atol=1e-15, equal_nan=True)).tolist()
 
 
-def _differ(field: str, stored: dict[str, Any], expected: dict[str, Any]) -> Iterator[Problem]:
-    """Stored numbers, or lists of them, that are not the expected ones; null stands for NaN."""
-    for name, value in expected.items():
-        found, wanted = (np.array(each, dtype=np.float64) for each in (stored[name], value))
-        if not np.allclose(found, wanted, rtol=EXACT, atol=1e-15, equal_nan=True):
-            given = f"is {json.dumps(stored[name])}, the per-sample values give "
-            shown = "null" if np.isnan(wanted).any() else json.dumps(value)
-            yield Problem(f"{field}.{name}", given + shown)
+def _differ(claims: Iterable[Claim]) -> Iterator[Problem]:
+    """Stored numbers, or pairs of them, that are not the expected ones."""
+    claims = list(claims)
+    stored = np.array([number for _, numbers, _ in claims for number in numbers])
+    expected = np.array([number for _, _, numbers in claims for number in numbers])
+    unlike = _unlike(stored, expected, EXACT)
+    owners = [claim for claim in claims for _ in claim[1]]
+    for field, found, wanted in dict.fromkeys(owners[number] for number in unlike):
+        yield Problem(field, f"is {_shown(found)}, the per-sample values give {_shown(wanted)}")
 
 
-@lru_cache(maxsize=32)
-def _redraws(count: int, draws: int, size: int) -> tuple[NDArray[np.int64], Column]:
-    """The bootstrap's picks (draws, size) and how often it picks each sample (draws, count)."""
-    picks = np.random.default_rng(0).integers(count, size=(draws, size))
-    often = np.zeros((draws, count))
-    np.add.at(often, (np.arange(draws)[:, None], picks), 1)
-    return picks, often
+def _shown(numbers: tuple[float, ...]) -> str:
+    if any(map(math.isnan, numbers)):
+        return "null"
+    return json.dumps(numbers[0] if len(numbers) == 1 else numbers)
 
 
-def summary_of(values: Column, size: int | None = None) -> dict[str, Any]:
-    """As ``metrics.summarise``, with redraws that all records of as many samples share.
-
-    ``size`` asks for the interval of a mean over so many samples.
-    """
-    if not np.isfinite(values).all():
-        nan = math.nan
-        return {**dict.fromkeys(("mean", "median", "p95", "worst"), nan), "ci95": [nan, nan]}
-    size = size or len(values)
-    means = _redraws(len(values), 2000, size)[1] @ values / size
-    return {
-        "mean": float(values.mean()),
-        "ci95": np.quantile(means, [0.025, 0.975]).tolist(),
-        "median": float(np.median(values)),
-        "p95": float(np.quantile(values, 0.95)),
-        "worst": float(values.max()),
-    }
+def _settings_problems(attack: AttackCell) -> Iterator[Problem]:
+    """A budget other than the settings'."""
+    if stated := BUDGET.search(attack.settings):
+        given = {"eps": attack.eps, "norm": attack.norm, "eps_unit": attack.unit}
+        for (key, value), text in zip(given.items(), stated.groups(), strict=True):
+            if str(value) != text:
+                yield Problem(f"cell.{key}", f"is {value}, attack_settings say {text}")
 
 
-def rate_intervals(
-    clean: Column, attacked: Column, noise: Column, size: int | None = None
-) -> dict[str, list[float]]:
-    """As ``metrics.attack_intervals``, all redraws at once; ``size`` as in ``summary_of``."""
-    size = size or len(clean)
-    picks, often = _redraws(len(clean), 500, size)
-    good, broken = clean <= TAU, attacked > TAU
-    base = often @ good
-    found = {
-        "clean_fail": often @ ~good / size,
-        "asr@tau": (often @ (good & broken))[base > 0] / base[base > 0],
-        "robust_rate": often @ (good & ~broken) / size,
-        "gain_over_noise": np.median((attacked / np.maximum(noise, 1e-12))[picks], axis=1),
-    }
-    for kappa in KAPPAS:
-        worse = attacked >= kappa * np.maximum(clean, RELATIVE_FLOOR)
-        found[f"asr_rel@{kappa:g}"] = often @ worse / size
-    return {
-        name: np.quantile(values, [0.025, 0.975]).tolist() if len(values) else [math.nan] * 2
-        for name, values in found.items()
-    }
-
-
-def _settings_problems(cell: dict[str, Any]) -> Iterator[Problem]:
-    """Names beside settings of another attack or defence, and a budget other than the settings'."""
-    for key in ("attack", "defense"):
-        name, settings = cell[key], cell[f"{key}_settings"]
-        kind = _class_name(key, name)
-        if kind is not None and not settings.startswith(f"{kind}("):
-            message = f"is {name!r}, {key}_settings are {settings.partition('(')[0]!r}"
+def name_problems(
+    cell: Cell, attacks: Mapping[str, object], defenses: Mapping[str, object]
+) -> Iterator[Problem]:
+    """Names beside settings of another attack or defence, of those that are registered."""
+    for key, part, known in (
+        ("attack", cell.attack, attacks),
+        ("defense", cell.defense, defenses),
+    ):
+        if part is None or part.name not in known:
+            continue
+        kind = getattr(known[part.name], "__name__", None)
+        if kind is not None and not part.settings.startswith(f"{kind}("):
+            message = f"is {part.name!r}, {key}_settings are {part.settings.partition('(')[0]!r}"
             yield Problem(f"cell.{key}", message)
-    if cell["attack"] is not None and (stated := BUDGET.search(cell["attack_settings"])):
-        for key, text in zip(("eps", "norm", "eps_unit"), stated.groups(), strict=True):
-            if str(cell[key]) != text:
-                yield Problem(f"cell.{key}", f"is {cell[key]}, attack_settings say {text}")
-
-
-@lru_cache
-def _class_name(kind: str, name: str | None) -> str | None:
-    """Of a registered attack or defence; cached, for a look-up may ask all installed packages."""
-    known: Mapping[str, object] = ATTACKS if kind == "attack" else DEFENSES
-    return getattr(known[name], "__name__", None) if name is not None and name in known else None
 
 
 def _budget_problems(
-    cell: dict[str, Any], metrics: dict[str, Any], norms: dict[str, Column]
+    attack: AttackCell, found: UnderAttack, norms: Mapping[str, Column]
 ) -> Iterator[Problem]:
     """Reached norms outside the budget, or a radius that is not the budget's."""
-    eps, norm, unit = cell["eps"], cell["norm"], cell["eps_unit"]
-    try:
-        budget = Budget(float(eps), norm, unit)
-    except InputError as error:
-        yield Problem("cell.eps", str(error))
+    eps, unit = attack.eps, attack.unit
+    if unit == "release" and attack.norm != "l2":
+        yield Problem("cell.eps", "eps unit 'release' is defined for norm 'l2' alone")
         return
     limit = eps * math.sqrt(3 * RELEASE_POINTS) if unit == "release" else eps
     measured = {"l2": "rms" if unit == "rms" else "l2", "drop": "dropped", "add": "added"}
-    name = measured.get(norm, norm)
+    name = measured.get(attack.norm, attack.norm)
     if name not in norms:
         yield Problem(f"metrics.norms.{name}", "is missing: the budget limits it")
         return
@@ -208,13 +230,13 @@ def _budget_problems(
     if len(over):
         field = f"metrics.norms.{name}.per_sample[{over[0]}]"
         yield Problem(field, f"is {norms[name][over[0]]:.6g}, the budget ends at {limit:.6g}")
-    if budget.counts_points:
+    if attack.norm in ("drop", "add"):
         return
     if name == "rms":  # radius = eps sqrt(3 n), and l2 = rms sqrt(3 n)
         moved = norms["rms"] > 0
         if eps > 0 and not moved.all():
             return
         limit = float((eps * norms["l2"][moved] / norms["rms"][moved]).mean()) if eps else 0.0
-    if not math.isclose(metrics["radius"], limit, rel_tol=SINGLE):
-        message = f"is {metrics['radius']:.9g}, budget and norms give {limit:.9g}"
+    if not math.isclose(found.radius, limit, rel_tol=SINGLE):
+        message = f"is {found.radius:.9g}, budget and norms give {limit:.9g}"
         yield Problem("metrics.radius", message)

@@ -1,148 +1,151 @@
-"""JSON files as strictly as JSON is meant, and where they depart from their published schema."""
+"""JSON schemas generated from types; ``audit.schemas`` writes the published ones.
+
+A record's is made flat as its JSON form is (``records.form``), and says of an attacked cell what
+an unattacked one must not have. What a schema cannot say is checked by ``posebench validate``.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
-from functools import lru_cache
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from posebench.errors import InputError
+from posebench.benchmark.records.form import ADDED, LEVELS, RATES, SCHEMA, UNDER_ATTACK
+from posebench.benchmark.records.types import (
+    Json,
+    Record,
+)
 
-SCHEMAS = {
-    "posebench/record/1": "record.schema.json",
-    "posebench-check/1": "check.schema.json",
-    "posebench/costs/1": "costs.schema.json",
-    "posebench/parts/1": "parts.schema.json",
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+ACCESS = {
+    "type": "string",
+    "description": "What the attack sees.",
+    "pattern": "^(oblivious|adaptive|straight-through|transfer from .+)$",
 }
-"""What a JSON file calls its form -> the file in ``schemas`` that says it (draft 2020-12)."""
-
-LONGEST = 80
-"""Characters of a wrong value that a message repeats."""
 
 
-class Problem(NamedTuple):
-    """What is wrong with which field, such as ``metrics.pmd.per_sample[3]``."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
-def read_json(path: Path) -> Any:
-    """A file's content.
-
-    Raises:
-        InputError: not there, not UTF-8, not JSON, NaN or Infinity, a key that comes twice.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8")
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: not readable as JSON: nested too deeply") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not readable as JSON: {error}") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} comes twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON; undefined numbers are null")
+def record_schema() -> Json:
+    """The JSON schema (draft 2020-12) of a record's file."""
+    made = schema_of(Record)
+    definitions = made.pop("$defs")
+    cell = _flat_cell(definitions)
+    metrics, needed = _flat_metrics(definitions)
+    for name in (
+        "Cell",
+        "Metrics",
+        "UnderAttack",
+        "AttackCell",
+        "DefenseCell",
+        "Weights",
+        "Access",
+    ):
+        definitions.pop(name, None)
+    made["properties"] |= {
+        "schema": {"const": SCHEMA},
+        "source": {"const": "measured"},
+        "cell": cell,
+        "metrics": metrics,
+    }
+    made["required"] = ["schema", *made["required"], "source"]
+    return {
+        "$schema": DRAFT,
+        "$id": "urn:posebench:record:1",
+        **made,
+        "allOf": [
+            _only_with("attack", [k for k in LEVELS["attack"].values() if k not in ADDED], needed),
+            _only_with("defense", [*LEVELS["defense"].values()], ["clean_kept"], ["kept"]),
+        ],
+        "$defs": definitions,
+    }
 
 
-def schema_problems(content: object) -> list[Problem]:
-    """Where a file's content departs from the schema that it names, each field once."""
-    if not isinstance(content, dict):
-        return [Problem("file", f"not a JSON object but {shortly(content)}")]
-    kind = content.get("schema")
-    if not (isinstance(kind, str) and kind in SCHEMAS):
-        what = f"{shortly(kind)} is unknown" if "schema" in content else "is missing"
-        return [Problem("schema", f"{what}; known are {', '.join(SCHEMAS)}")]
-    found: dict[str, Problem] = {}
-    errors = _validator(kind).iter_errors(content)
-    for error in sorted(errors, key=lambda error: [str(part) for part in error.absolute_path]):
-        for problem in _problems_of(error):
-            found.setdefault(problem.field, problem)
-    return list(found.values())
+def schema_of(kind: type[Any]) -> Json:
+    """pydantic's schema of a type, without the titles that it makes up."""
+    from pydantic import TypeAdapter
+
+    made: Json = _untitled(TypeAdapter(kind).json_schema())
+    return made
 
 
-@lru_cache
-def _validator(kind: str) -> Any:
-    from jsonschema import Draft202012Validator, validators
-
-    usual = Draft202012Validator
-    types = usual.TYPE_CHECKER.redefine("number", lambda _, value: _is_number(value))
-    types = types.redefine("integer", lambda _, value: type(value) is int)
-
-    def items(validator: Any, schema: Any, values: Any, whole: Any) -> Any:
-        """As the standard's, but long lists of plain numbers, most of a record, pass at once."""
-        if not isinstance(values, list):
-            return ()
-        numbers = schema.keys() == {"type"} and "number" in schema["type"]
-        if numbers and all(type(value) is float and math.isfinite(value) for value in values):
-            return ()
-        return usual.VALIDATORS["items"](validator, schema, values, whole)
-
-    text = (
-        files("posebench.benchmark.records").joinpath("schemas", SCHEMAS[kind]).read_text("utf-8")
-    )
-    strict = validators.extend(usual, {"items": items}, type_checker=types)
-    return strict(json.loads(text))
+def _untitled(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_untitled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(each) for name, each in part.items()}
+        if key == "properties"
+        else _untitled(part)
+        for key, part in schema.items()
+        if key != "title"
+    }
 
 
-def _is_number(value: object) -> bool:
-    """Whether a float64 can hold it: neither 1e999, which is read as infinite, nor a huge int."""
-    return isinstance(value, (int, float)) and type(value) is not bool and abs(value) < 1e300
+def _flat_cell(definitions: Json) -> Json:
+    cell: Json = definitions["Cell"]
+    found: Json = {}
+    required: list[str] = []
+    kinds = {"attack": "AttackCell", "defense": "DefenseCell", "weights": "Weights"}
+    for name, field in cell["properties"].items():
+        if name == "access":
+            found |= {"access": ACCESS}
+            sha: Json = definitions["Access"]["properties"]["surrogate_sha256"]
+            found |= {"surrogate_sha256": sha}
+        elif name in kinds:
+            for inner, key in LEVELS[name].items():
+                part: Json = dict(definitions[kinds[name]]["properties"][inner])
+                part.pop("default", None)
+                found[key] = part if name == "weights" or key in ADDED else _nullable(part)
+                required += [] if key in ADDED else [key]
+        else:
+            found[name] = field
+        if name not in kinds:
+            required.append(name)
+    return {**cell, "properties": found, "required": required}
 
 
-def _problems_of(error: Any) -> Iterator[Problem]:
-    path = ""
-    for part in error.absolute_path:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    path = path.removeprefix(".")
-    below = f"{path}." if path else ""
-    value, rule = error.instance, error.validator_value
-    match error.validator:
-        case "required":
-            for name in rule:
-                if name not in value:
-                    yield Problem(below + name, "is missing")
-        case "additionalProperties":
-            for name in sorted(value.keys() - error.schema.get("properties", {}).keys()):
-                yield Problem(below + name, "is not a field of this schema")
-        case "type":
-            wanted = " or ".join([rule] if isinstance(rule, str) else rule)
-            yield Problem(path, f"must be {wanted}, not {shortly(value)}")
-        case "const" | "enum":
-            wanted = ", ".join(
-                json.dumps(each) for each in (rule if type(rule) is list else [rule])
-            )
-            yield Problem(path, f"must be {wanted}, not {shortly(value)}")
-        case "pattern" if "{64}" in rule:
-            yield Problem(path, f"must be 64 hexadecimal digits, not {shortly(value)}")
-        case None:  # the schema `false`
-            yield Problem(path, "does not belong to a cell without an attack or a defence")
-        case _:
-            yield Problem(path, f"must have {error.validator} {rule}, not {shortly(value)}")
+def _flat_metrics(definitions: Json) -> tuple[Json, list[str]]:
+    metrics: Json = definitions["Metrics"]
+    summary = {"$ref": "#/$defs/Summary"}
+    under: Json = definitions["UnderAttack"]["properties"]
+    rates = {
+        name: {**under["rates"]["additionalProperties"], "description": "stats.success"}
+        for name in RATES
+    }
+    properties = {
+        "clean_pmd": summary,
+        "pmd": summary,
+        "trivial": metrics["properties"]["trivial"],
+        "kept": metrics["properties"]["kept"],
+        "clean_kept": metrics["properties"]["clean_kept"],
+        **{name: under[name] for name in UNDER_ATTACK},
+        **rates,
+    }
+    made = {
+        "description": f"{metrics['description']} Further metrics are summaries.",
+        "type": "object",
+        "required": ["clean_pmd", "pmd", "trivial"],
+        "properties": properties,
+        "additionalProperties": summary,
+    }
+    return made, [*UNDER_ATTACK, *rates]
 
 
-def shortly(value: object) -> str:
-    """A JSON value in a message: long ones cut, lists and objects named."""
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
-    text = json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+def _nullable(field: Json) -> Json:
+    description = {"description": field.pop("description")} if "description" in field else {}
+    return {**description, "anyOf": [field, {"type": "null"}]}
+
+
+def _only_with(
+    key: str, beside: list[str], needed: list[str], allowed: list[str] | None = None
+) -> Json:
+    """What a cell with an attack, or a defence, must have, and one without must not."""
+    others = [name for name in beside if name != key]
+    there = {"properties": {key: {"type": "string"}}, "required": [key]}
+    some = {"properties": {name: {"type": ["string", "number"]} for name in others}}
+    none = {"properties": {name: {"type": "null"} for name in others}}
+    refused = {name: False for name in [*needed, *(allowed or [])]}
+    return {
+        "if": {"properties": {"cell": there}},
+        "then": {"properties": {"cell": some, "metrics": {"required": needed}}},
+        "else": {"properties": {"cell": none, "metrics": {"properties": refused}}},
+    }

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from posebench.benchmark.evaluation.metrics import TAU
-from posebench.errors import InputError
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.markdown import UNIT
+from posebench.benchmark.stats.success import TAU
 from posebench.files import write_atomically
 
 if TYPE_CHECKING:
-    from posebench.benchmark.records.store import Record
-
-MAX_POINTS = 100
+    from matplotlib.axes import Axes
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours that colour-blind readers tell apart (Okabe and Ito 2008), but for the pale yellow."""
@@ -25,43 +24,23 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 MARKS = "os^Dv<>"
 
 
-def eps_values(text: str) -> list[float]:
-    """'0.08' to [0.08]; '0:0.16:9' to nine values from 0 to 0.16, both ends included.
-
-    Raises:
-        InputError: anything else, or a range that does not rise.
-    """
-    parts = text.split(":")
-    try:
-        numbers = [float(part) for part in parts[:2]]
-        count = int(parts[2]) if len(parts) == 3 else 1
-    except ValueError:
-        numbers = []
-    if len(numbers) == 1 and len(parts) == 1:
-        return numbers
-    if len(numbers) != 2 or len(parts) != 3:
-        raise InputError(f"eps must be a number such as 0.08 or low:high:count, got {text!r}")
-    low, high = numbers
-    if not (0 <= low < high < math.inf and 2 <= count <= MAX_POINTS):
-        raise InputError(
-            f"eps {text!r}: low:high:count needs 0 <= low < high and a count of 2..{MAX_POINTS}"
-        )
-    return [float(value) for value in np.linspace(low, high, count)]
-
-
-def curve_area(records: list[Record]) -> float | None:
+def curve_area(records: Sequence[Record]) -> float | None:
     """Mean PMD averaged over the swept eps (trapezoids over the range); None where undefined.
 
     Square metres, so it compares with a PMD: low is robust.
     """
-    eps = np.array([record["cell"]["eps"] for record in records])
-    means = [record["metrics"]["pmd"]["mean"] for record in records]
-    if len(records) < 2 or None in means:
+    eps, means = np.array(budgets(records)), np.array([each.metrics.pmd.mean for each in records])
+    if len(records) < 2 or np.isnan(means).any():
         return None
-    return float(np.trapezoid(np.array(means), eps) / (eps[-1] - eps[0]))
+    return float(np.trapezoid(means, eps) / (eps[-1] - eps[0]))
 
 
-def draw_curves(sweeps: dict[str, list[Record]], path: Path) -> None:
+def budgets(records: Sequence[Record]) -> list[float]:
+    """eps of each record; 0 without an attack."""
+    return [0.0 if each.cell.attack is None else each.cell.attack.eps for each in records]
+
+
+def draw_curves(sweeps: Mapping[str, Sequence[Record]], path: Path) -> None:
     """Label -> records of growing eps, into one PNG or PDF: PMD over eps, success over tau.
 
     A victim's trainings share its colour; cleanly trained ones are dashed.
@@ -72,29 +51,21 @@ def draw_curves(sweeps: dict[str, list[Record]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
-    victims = sorted({records[0]["cell"]["victim"] for records in sweeps.values()})
+    victims = sorted({records[0].cell.victim for records in sweeps.values()})
     for label, records in sweeps.items():
-        eps = [record["cell"]["eps"] for record in records]
-        number = victims.index(records[0]["cell"]["victim"])
-        colour, mark = OKABE_ITO[number % len(OKABE_ITO)], MARKS[number % len(MARKS)]
-        line = "--" if records[0]["cell"]["training"] == "clean" else "-"
-        means = np.array([record["metrics"]["pmd"]["mean"] for record in records], float) * 1e4
-        ends = np.array([record["metrics"]["pmd"]["ci95"] for record in records], float) * 1e4
-        noise = np.array([r["metrics"]["noise_pmd"]["mean"] for r in records], float) * 1e4
-        left.plot(eps, means, line, color=colour, marker=mark, markersize=4, label=label)
-        left.fill_between(eps, ends[:, 0], ends[:, 1], color=colour, alpha=0.2)
-        left.plot(eps, noise, ":", color=colour, linewidth=1)
-        clean = np.array(records[-1]["metrics"]["clean_pmd"]["per_sample"], float)
-        attacked = np.array(records[-1]["metrics"]["pmd"]["per_sample"], float)
-        taus = np.geomspace(1e-4, 1, 121)
-        shares = [_success(clean, attacked, tau) for tau in taus]
-        right.plot(taus * 1e4, shares, line, color=colour)
+        number = victims.index(records[0].cell.victim)
+        style = {
+            "color": OKABE_ITO[number % len(OKABE_ITO)],
+            "linestyle": "--" if records[0].cell.weights.training == "clean" else "-",
+        }
+        _over_eps(left, records, {**style, "marker": MARKS[number % len(MARKS)], "label": label})
+        _over_tau(right, records[-1], style)
     left.set(xlabel="eps, m", ylabel="PMD x1e-4", yscale="log")
     title = "attacked (dotted: random noise of that size)"
     figure.legend(title=title, fontsize=8, loc="outside lower center", ncols=min(4, len(sweeps)))
     right.set(xlabel="threshold tau on PMD, x1e-4", ylabel="attack success", xscale="log")
-    right.axvline(TAU * 1e4, color="grey", linewidth=0.8, linestyle="--")
-    largest = max(record["cell"]["eps"] for records in sweeps.values() for record in records)
+    right.axvline(TAU * UNIT, color="grey", linewidth=0.8, linestyle="--")
+    largest = max(eps for records in sweeps.values() for eps in budgets(records))
     right.set_title(f"at eps {largest:g}", fontsize=9)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110, format=path.suffix[1:] or "png")
@@ -102,7 +73,24 @@ def draw_curves(sweeps: dict[str, list[Record]], path: Path) -> None:
     write_atomically(path, drawn.getvalue())
 
 
-def _success(clean: NDArray[np.float64], attacked: NDArray[np.float64], tau: float) -> float:
-    """Share broken among those that were good, NaN if none was; see ``attack_metrics``."""
-    good = clean <= tau
-    return float((attacked[good] > tau).mean()) if good.any() else math.nan
+def _over_eps(axes: Axes, records: Sequence[Record], style: Mapping[str, Any]) -> None:
+    """PMD and its interval, and that of random noise dotted."""
+    eps = budgets(records)
+    means = np.array([each.metrics.pmd.mean for each in records]) * UNIT
+    ends = np.array([each.metrics.pmd.ci95 for each in records]) * UNIT
+    under = [each.metrics.attack for each in records]
+    noise = np.array([np.nan if each is None else each.noise_pmd.mean for each in under]) * UNIT
+    axes.plot(eps, means, markersize=4, **style)
+    axes.fill_between(eps, ends[:, 0], ends[:, 1], color=style["color"], alpha=0.2)
+    axes.plot(eps, noise, ":", color=style["color"], linewidth=1)
+
+
+def _over_tau(axes: Axes, record: Record, style: Mapping[str, Any]) -> None:
+    """Share broken among those that were good at a threshold, NaN if none was."""
+    clean, attacked = record.metrics.clean_pmd.values, record.metrics.pmd.values
+    taus = np.geomspace(1e-4, 1, 121)
+    shares = []
+    for tau in taus:
+        good = clean <= tau
+        shares.append(float((attacked[good] > tau).mean()) if good.any() else math.nan)
+    axes.plot(taus * UNIT, shares, **style)

@@ -6,71 +6,53 @@ Colours are Okabe and Ito's, or viridis: both are told apart by colour-blind rea
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from posebench.benchmark.data.body import TEST_IDENTITIES, load_body
-from posebench.benchmark.records.store import Record, read_records
-from posebench.benchmark.reports.curves import OKABE_ITO
-from posebench.benchmark.reports.paper import TABLE_1, shipped_fingerprints, victim_label
+from posebench.benchmark.records.types import AttackCell, Cell, Record, Weights
+from posebench.benchmark.reports.curves import OKABE_ITO, budgets
+from posebench.benchmark.reports.markdown import UNIT
+from posebench.benchmark.reports.paper import TABLE_1
 from posebench.benchmark.reports.pictures import Panel, draw_rows, window_of
+from posebench.benchmark.reports.shipped import is_shipped, victim_label
+from posebench.benchmark.stats.bootstrap import Column
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
-ENDINGS = (".png", ".pdf")
-
-
-def check_ending(path: Path) -> None:
-    """Raise InputError unless the path ends in .png or .pdf."""
-    if path.suffix not in ENDINGS:
-        raise InputError(f"{path}: must end in {' or '.join(ENDINGS)}")
-
-
-def records_below(folder: Path) -> list[Record]:
-    """All records below a folder.
-
-    Raises:
-        InputError: if there are none, or one is not valid.
-    """
-    records = read_records(folder) if folder.is_dir() else []
-    if not records:
-        raise InputError(
-            f"{folder}: holds no records; make some with 'posebench run --out {folder}'"
-        )
-    return records
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def sweeps_of_records(
-    records: Sequence[Record], *, task: str, attack: str, victims: Sequence[str] | None = None
+    records: Iterable[Record], *, task: str, attack: str, victims: Sequence[str] | None = None
 ) -> dict[str, list[Record]]:
     """Label -> records that differ in eps alone, in its order: at least two, without a defence.
 
     Raises:
         InputError: if there is no such sweep.
     """
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    same = ("victim", "training", "weights_sha256", "norm", "eps_unit", "samples", "access", "seed")
+    groups: dict[Cell, list[Record]] = {}
     for record in records:
-        cell = record["cell"]
-        if (cell["task"], cell["attack"], cell["defense"]) != (task, attack, None):
+        cell = record.cell
+        if cell.attack is None or cell.defense is not None:
             continue
-        if victims and cell["victim"] not in victims:
+        if (cell.task, cell.attack.name) != (task, attack):
             continue
-        shape = cell["attack_settings"].partition(" warm from")[0]
-        settings = shape.replace(f"eps={cell['eps']!r}", "eps=")
-        groups.setdefault((*(cell[key] for key in same), settings), []).append(record)
+        if not victims or cell.victim in victims:
+            groups.setdefault(_family(cell, cell.attack), []).append(record)
     found: dict[str, list[Record]] = {}
-    for group in groups.values():
-        if len(group) > 1:
-            cell = group[0]["cell"]
-            label = f"{victim_label(cell)}, {cell['training']} training"
+    for family, group in groups.items():
+        if len(group) > 1 and family.attack is not None:
+            label = f"{victim_label(group[0].cell)}, {family.weights.training} training"
             if label in found:
-                label += f" ({cell['norm']}, {cell['samples']} pairs, seed {cell['seed']})"
-            found[label] = sorted(group, key=lambda record: record["cell"]["eps"])
+                label += f" ({family.attack.norm}, {family.samples} pairs, seed {family.seed})"
+            found[label] = sorted(group, key=lambda each: budgets([each]))
     if not found:
         raise InputError(
             f"no records of {attack} on {task} that differ in eps alone; make some with "
@@ -79,8 +61,19 @@ def sweeps_of_records(
     return found
 
 
+def _family(cell: Cell, attack: AttackCell) -> Cell:
+    """What the cells of a sweep share; of weights their sha256, since recipes cannot be hashed."""
+    settings = attack.settings.replace(f"eps={attack.eps!r}", "eps=")
+    return replace(
+        cell,
+        attack=replace(attack, settings=settings, eps=0.0, warm_from=None),
+        weights=Weights(training=cell.weights.training, sha256=cell.weights.sha256),
+        fingerprint=None,
+    )
+
+
 def bars_of(
-    records: Sequence[Record], *, task: str, attack: str, eps: float, every: bool = False
+    records: Iterable[Record], *, task: str, attack: str, eps: float, every: bool = False
 ) -> dict[str, dict[str, Record]]:
     """Victim -> training -> the record of most pairs under this attack, without a defence.
 
@@ -92,18 +85,19 @@ def bars_of(
     """
     found: dict[str, dict[str, Record]] = {}
     for record in records:
-        cell = record["cell"]
-        same = (cell["task"], cell["attack"], cell["eps"]) == (task, attack, eps)
-        if not same or cell["defense"] is not None or cell["eps_unit"] != "rms":
+        cell = record.cell
+        if cell.attack is None or cell.attack.unit != "rms" or cell.defense is not None:
             continue
-        shipped, recipe = cell["weights_sha256"] in shipped_fingerprints(), cell["recipe"] or {}
-        usual = shipped and recipe.get("seed") == 0 and not recipe.get("surface")
+        if (cell.task, cell.attack.name, cell.attack.eps) != (task, attack, eps):
+            continue
+        recipe = cell.weights.recipe or {}
+        usual = is_shipped(cell.weights) and recipe.get("seed") == 0 and not recipe.get("surface")
         if not every and not usual:
             continue
-        label = victim_label(cell) if every else cell["victim"]
-        last = found.setdefault(label, {}).get(cell["training"])
-        if last is None or last["cell"]["samples"] < cell["samples"]:
-            found[label][cell["training"]] = record
+        by_training = found.setdefault(victim_label(cell) if every else cell.victim, {})
+        last = by_training.get(cell.weights.training)
+        if last is None or last.cell.samples < cell.samples:
+            by_training[cell.weights.training] = record
     if not found:
         hint = "" if every else "; --every takes those of other weights, too"
         raise InputError(f"no records of {attack} at eps {eps:g} on {task} without a defence{hint}")
@@ -113,11 +107,11 @@ def bars_of(
 
 def bar_heights(by_training: Mapping[str, Record], training: str) -> tuple[float, float, float]:
     """Attacked PMD x1e-4 and how far its 95 % interval reaches down and up; NaN where undefined."""
-    summary = by_training[training]["metrics"]["pmd"] if training in by_training else None
-    if summary is None or summary["mean"] is None:
-        return float("nan"), 0.0, 0.0
-    mean, (low, high) = summary["mean"], summary["ci95"]
-    return 1e4 * mean, 1e4 * (mean - low), 1e4 * (high - mean)
+    record = by_training.get(training)
+    if record is None or math.isnan(record.metrics.pmd.mean):
+        return math.nan, 0.0, 0.0
+    mean, (low, high) = record.metrics.pmd.mean, record.metrics.pmd.ci95
+    return UNIT * mean, UNIT * (mean - low), UNIT * (high - mean)
 
 
 def draw_bars(found: Mapping[str, Mapping[str, Record]], path: Path) -> None:
@@ -138,20 +132,20 @@ def draw_bars(found: Mapping[str, Mapping[str, Record]], path: Path) -> None:
             color=OKABE_ITO[number % len(OKABE_ITO)], hatch=("", "//", "..", "xx")[number % 4],
             edgecolor="white", ecolor="black", label=f"{training} training",
         )  # fmt: skip
-        clean = [by[training]["metrics"]["clean_pmd"]["mean"] if training in by else None
+        lines = [by[training].metrics.clean_pmd.mean * UNIT if training in by else math.nan
                  for by in found.values()]  # fmt: skip
-        lines = np.array([np.nan if value is None else 1e4 * value for value in clean])
         axes.hlines(lines, at - width / 2, at + width / 2, colors="black", linewidth=1.4)
     axes.plot([], [], color="black", linewidth=1.4, label="clean PMD")
-    cell = next(iter(next(iter(found.values())).values()))["cell"]
     axes.set_xticks(range(len(found)), list(found))
     axes.set(ylabel="PMD x1e-4", yscale="log")
-    axes.set_title(f"{cell['task']}, {cell['attack']} {cell['eps']:g} m RMS", fontsize=10)
+    cell = next(iter(next(iter(found.values())).values())).cell
+    if cell.attack is not None:
+        axes.set_title(f"{cell.task}, {cell.attack.name} {cell.attack.eps:g} m RMS", fontsize=10)
     axes.legend(fontsize=8)
     save(figure, path)
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as its file's ending says, and forget it."""
     import matplotlib.pyplot as plt
 
@@ -161,7 +155,7 @@ def save(figure: Any, path: Path) -> None:
     write_atomically(path, drawn.getvalue())
 
 
-def heat_panels(moved: NDArray[np.float64], title: str) -> list[Panel]:
+def heat_panels(moved: Column, title: str) -> list[Panel]:
     """The body at rest from the front and from behind, coloured by (V,) metres."""
     body = load_body(len(moved))
     points = body.rest[TEST_IDENTITIES[0]].numpy()

@@ -1,14 +1,17 @@
-"""The leaderboard page's curves and matrices, from records."""
+"""The leaderboard page's robustness curves, from sweeps of records."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posebench.benchmark.records.store import Record
-from posebench.benchmark.reports.paper import CLEAN, find
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.markdown import UNIT
+from posebench.benchmark.reports.page_json import Numbers, numbers
+from posebench.benchmark.stats.bootstrap import Column, interval_of, redraws
 
 TAUS = np.geomspace(1e-4, 1, 81)
 """Thresholds on PMD, square metres: 0.3 to 10,000 times the released code's 1e-3 and between."""
@@ -16,136 +19,84 @@ TAUS = np.geomspace(1e-4, 1, 81)
 DRAWS = 300
 """Bootstrap draws per threshold; a band on a screen, not a number in a table."""
 
-
-def scaled(value: float | None) -> float | None:
-    """Square metres to the printed unit."""
-    return None if value is None else value * 1e4
+UNDEFINED = (float("nan"),) * 3
 
 
-def curves(chains: list[list[Record]]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Point:
+    """One budget: PMD, its mean under noise, and attack success at each of ``TAUS``."""
+
+    eps: float
+    pmd: Numbers
+    noise: float
+    success: tuple[Numbers, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One sweep of shipped weights."""
+
+    victim: str
+    training: str
+    attack: str
+    norm: str
+    eps_unit: str
+    task: str
+    samples: int
+    points: tuple[Point, ...]
+
+
+def curves(chains: Iterable[Sequence[Record]]) -> list[Curve]:
     """One curve per shipped weights and attack: PMD over eps, success over tau at every eps.
 
     Of several sweeps of the same the one with most pairs, then most budgets, is shown.
     """
-    best: dict[tuple[Any, ...], list[Record]] = {}
+    best: dict[tuple[str, ...], Sequence[Record]] = {}
     for chain in chains:
-        cell = chain[0]["cell"]
-        if cell["task"] != "anny/seen" or cell["access"] != "oblivious":
+        cell = chain[0].cell
+        if cell.attack is None or cell.task != "anny/seen" or cell.access.kind != "oblivious":
             continue
-        keys = ("attack", "norm", "eps_unit", "victim", "training")
-        key = tuple(cell[name] for name in keys)
-        size = (cell["samples"], len(chain))
-        if key not in best or size > (best[key][0]["cell"]["samples"], len(best[key])):
+        attack = cell.attack
+        key = (attack.name, attack.norm, attack.unit, cell.victim, cell.weights.training)
+        size = (cell.samples, len(chain))
+        if key not in best or size > (best[key][0].cell.samples, len(best[key])):
             best[key] = chain
-    return [curve(chain) for _, chain in sorted(best.items(), key=lambda item: item[0])]
+    return [curve(key, chain) for key, chain in sorted(best.items(), key=lambda item: item[0])]
 
 
-def curve(chain: list[Record]) -> dict[str, Any]:
-    """One sweep's points; an undefined PMD is null and leaves a gap."""
-    cell = chain[0]["cell"]
-    points = []
-    for record in chain:
-        pmd, noise = record["metrics"]["pmd"], record["metrics"].get("noise_pmd")
-        points.append(
-            {
-                "eps": record["cell"]["eps"],
-                "pmd": [scaled(value) for value in (pmd["mean"], *pmd["ci95"])],
-                "noise": scaled(noise["mean"]) if noise else None,
-                "success": success(record),
-            }
+def curve(key: tuple[str, ...], chain: Sequence[Record]) -> Curve:
+    """One sweep's points; an undefined PMD leaves a gap."""
+    attack, norm, unit, victim, training = key
+    points = tuple(
+        Point(
+            eps=each.cell.attack.eps,
+            pmd=numbers(each.metrics.pmd),
+            noise=each.metrics.attack.noise_pmd.mean * UNIT,
+            success=success(each.metrics.clean_pmd.values, each.metrics.pmd.values),
         )
-    names = ("victim", "training", "attack", "norm", "eps_unit", "task", "samples")
-    return {**{name: cell[name] for name in names}, "points": points}
+        for each in chain
+        if each.cell.attack is not None and each.metrics.attack is not None
+    )
+    cell = chain[0].cell
+    return Curve(victim, training, attack, norm, unit, cell.task, cell.samples, points)
 
 
-def success(record: Record) -> list[list[float | None]]:
+def success(clean: Column, attacked: Column) -> tuple[Numbers, ...]:
     """Per threshold the share broken among the good ones, and its 95 % bootstrap interval.
 
-    [None, None, None] where no pair is good; redrawn sets without a good pair are left out.
+    Of PMD (n,) each. NaN where no pair is good or one is undefined; redrawn sets without a good
+    pair are left out.
     """
-    metrics = record["metrics"]
-    values = [metrics[name]["per_sample"] for name in ("clean_pmd", "pmd")]
-    if any(value is None for column in values for value in column):
-        return [[None] * 3 for _ in TAUS]
-    clean, attacked = (np.array(column, dtype=np.float64) for column in values)
-    picks = np.random.default_rng(0).integers(len(clean), size=(DRAWS, len(clean)))
-    return [_share(clean <= tau, attacked > tau, picks) for tau in TAUS]
+    if not (np.isfinite(clean).all() and np.isfinite(attacked).all()):
+        return (UNDEFINED,) * len(TAUS)
+    _, often = redraws(len(clean), DRAWS, len(clean))
+    return tuple(_share(clean <= tau, attacked > tau, often) for tau in TAUS)
 
 
-def _share(
-    good: NDArray[np.bool_], bad: NDArray[np.bool_], picks: NDArray[np.int64]
-) -> list[float | None]:
+def _share(good: NDArray[np.bool_], bad: NDArray[np.bool_], often: Column) -> Numbers:
     if not good.any():
-        return [None] * 3
-    kept, broken = good[picks].sum(axis=1), (good & bad)[picks].sum(axis=1)
-    low, high = np.quantile(broken[kept > 0] / kept[kept > 0], [0.025, 0.975])
-    middle = (good & bad).sum() / good.sum()
-    return [round(float(value), 4) for value in (middle, low, high)]
-
-
-def transfer_matrices(bare: list[Record]) -> list[dict[str, Any]]:
-    """Attack -> PMD of every target under what was made on every surrogate's clean weights."""
-    groups: dict[tuple[str, str, int], list[Record]] = {}
-    for record in bare:
-        cell = record["cell"]
-        if str(cell["access"]).startswith("transfer from ") and cell["attack"]:
-            key = (cell["attack_settings"], cell["task"], cell["samples"])
-            groups.setdefault(key, []).append(record)
-    return [
-        {
-            "attack": group[0]["cell"]["attack"],
-            "eps": group[0]["cell"]["eps"],
-            "task": task,
-            "pairs": pairs,
-            **matrix(group, lambda cell: str(cell["access"]).removeprefix("transfer from ")),
-        }
-        for (_, task, pairs), group in sorted(groups.items(), key=lambda item: item[0])
-    ]
-
-
-def distorted_matrix(plain: list[Record]) -> dict[str, Any] | None:
-    """PMD of every victim on distorted pose sources without an attack, and on clean meshes."""
-    records = [
-        record
-        for record in plain
-        if record["cell"]["attack"] is None
-        and ("@" in record["cell"]["task"] or record["cell"]["task"] == "anny/seen")
-    ]
-    if not any("@" in record["cell"]["task"] for record in records):
-        return None
-    who = sorted({(r["cell"]["victim"], r["cell"]["training"]) for r in records})
-    tasks = sorted({record["cell"]["task"] for record in records})
-    one_each = [
-        found
-        for victim, training in who
-        for task in tasks
-        if (found := find(records, victim=victim, training=training, task=task, **CLEAN))
-    ]
-    return matrix(one_each, lambda cell: str(cell["task"]).removeprefix("anny/"))
-
-
-def matrix(records: list[Record], column: Any) -> dict[str, Any]:
-    """Weights in rows, ``column(cell)`` in columns; PMD x1e-4 with interval, None where none."""
-    rows = sorted(
-        {
-            (r["cell"]["victim"], r["cell"]["training"] != "clean", r["cell"]["training"])
-            for r in records
-        }
-    )
-    columns = sorted({column(record["cell"]) for record in records})
-    values: dict[tuple[str, str, str], Any] = {}
-    for record in records:
-        pmd, cell = record["metrics"]["pmd"], record["cell"]
-        values[cell["victim"], cell["training"], column(cell)] = {
-            "pmd": [scaled(value) for value in (pmd["mean"], *pmd["ci95"])],
-            "pairs": cell["samples"],
-            "flags": record["flags"],
-        }
-    return {
-        "rows": [{"victim": victim, "training": training} for victim, _, training in rows],
-        "columns": columns,
-        "values": [
-            [values.get((victim, training, name)) for name in columns]
-            for victim, _, training in rows
-        ],
-    }
+        return UNDEFINED
+    kept, broken = often @ good, often @ (good & bad)
+    low, high = interval_of(broken[kept > 0] / kept[kept > 0])
+    middle = float((good & bad).sum() / good.sum())
+    return round(middle, 4), round(low, 4), round(high, 4)

@@ -8,7 +8,6 @@ what an attack moves, and a fifth of the size of decimal text.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +18,19 @@ import torch
 from numpy.typing import NDArray
 
 from posebench.attacks import FGM, PGD, attack_name, run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
-from posebench.benchmark.evaluation.cells import VictimSource
+from posebench.benchmark.data.datasets import dataset_of, load_task
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import find_networks
+from posebench.benchmark.evaluation.samples import SCHEMA, Sample, sample_problems
+from posebench.benchmark.evaluation.sources import Source, find_networks
+from posebench.benchmark.records.codec import decode
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.json_files import read_json
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Batch, Budget, Victim
 from posebench.rng import generator_for
-
-SCHEMA = "posebench-samples/1"
 
 SAMPLE_ATTACKS: tuple[Attack, ...] = (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
 """The tables' attacks, so that a shown PMD stands in a record too."""
@@ -74,15 +74,15 @@ def make_sample(
     after each victim's weights.
     """
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    if not isinstance(pairs, PoseTransferTask) or pairs.distorted:
-        raise InputError(f"samples are made of anny's undistorted splits, not of {task!r}")
     ids = torch.tensor([sample])
     batch = pairs.batch(ids)
-    pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]
+    pose_faces = pairs.pose_faces(ids)
+    if pose_faces is None or dataset_of(task).on_disk:
+        raise InputError(f"samples are of undistorted poses that may be published, not of {task!r}")
     victims = []
     for name in SAMPLE_VICTIMS:
-        for network, source in find_networks(name, None, size):
-            victims.append(victim_views(network, source, batch, seed))
+        for source in find_networks(name, None, size):
+            victims.append(victim_views(source, batch, seed))
             progress()
     return {
         "schema": SCHEMA,
@@ -91,9 +91,9 @@ def make_sample(
         "fingerprint": pairs.fingerprint,
         "vertices": vertices,
         "seed": seed,
-        "environment": environment("cpu"),
+        "environment": plain(environment("cpu")),
         "pose": packed(batch.pose.points[0].numpy()),
-        "pose_faces": packed_faces(pose_faces.numpy()),
+        "pose_faces": packed_faces(pose_faces[0].numpy()),
         "identity": packed(batch.identity.points[0].numpy()),
         "truth": packed(centred(batch.target).points[0].numpy()),
         "faces": packed_faces(batch.faces[0].numpy()),
@@ -101,9 +101,9 @@ def make_sample(
     }
 
 
-def victim_views(victim: Victim, source: VictimSource, batch: Batch, seed: int) -> dict[str, Any]:
+def victim_views(source: Source, batch: Batch, seed: int) -> dict[str, Any]:
     """A victim's clean result on a batch of one, and every attack's pose and result."""
-    attacked = []
+    victim, attacked = source.network, []
     for attack in SAMPLE_ATTACKS:
         found = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
         norms = perturbation_norms(batch.pose, found.pose)
@@ -120,8 +120,8 @@ def victim_views(victim: Victim, source: VictimSource, batch: Batch, seed: int) 
     return {
         "victim": victim.spec.name,
         "title": victim.spec.title,
-        "training": source.training,
-        "weights_sha256": source.weights_sha256,
+        "training": source.weights.training,
+        "weights_sha256": source.weights.sha256,
         "clean": output_view(victim, batch, batch.pose),
         "attacked": attacked,
     }
@@ -150,35 +150,7 @@ def read_sample(path: Path) -> dict[str, Any]:
     Raises:
         InputError: naming the file if it is not a sample, or if its clouds are damaged.
     """
-    try:
-        sample: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if sample["schema"] != SCHEMA:
-            raise InputError(f"{path}: schema {sample['schema']!r}, expected {SCHEMA!r}")
-        check_sample(sample)
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: not a sample that 'posebench samples' wrote ({error!r}); make it again"
-        ) from error
-    return sample
-
-
-def check_sample(sample: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError unless every cloud and face list fits the others."""
-    count = sample["vertices"]
-    clouds = [sample[name] for name in ("pose", "identity", "truth")]
-    for views in sample["victims"]:
-        clouds.append(views["clean"]["output"])
-        for attacked in views["attacked"]:
-            clouds += [attacked["pose"], attacked["output"]]
-            float(attacked["pmd"]), str(attacked["attack"]), float(attacked["eps"])
-        float(views["clean"]["pmd"]), str(views["victim"]), str(views["training"])
-    for cloud in clouds:
-        points = unpacked(cloud)
-        if points.shape != (count, 3) or not np.isfinite(points).all():
-            raise ValueError(f"a cloud of shape {points.shape} for {count} vertices")
-    for name in ("pose_faces", "faces"):
-        corners = np.frombuffer(base64.b64decode(sample[name], validate=True), "<u2")
-        if corners.reshape(-1, 3).max() >= count:
-            raise ValueError(f"{name} points beyond vertex {count - 1}")
+    content: dict[str, Any] = read_json(path)
+    for problem in sample_problems(decode(Sample, content, str(path))):
+        raise InputError(f"{path}: {problem}")
+    return content

@@ -12,20 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from posebench.attacks import run_attack
-from posebench.benchmark.data.anny import PoseTransferTask, load_task, renumber
-from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.evaluation.metrics import pmd
 from posebench.benchmark.meshes.surface import Surface, sample_surface
 from posebench.errors import InputError
 from posebench.files import write_atomically
-from posebench.geometry import centred
-from posebench.interfaces import Attack, Victim
-from posebench.rng import generator_for
-from posebench.victims.wrappers import any_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +32,16 @@ WINDOW = (0.8, 1.0)
 BODY_AREA = 1.8
 """Square metres of skin."""
 
+ENDINGS = (".png", ".pdf")
+
 MOST_FACES = 60_000
 """Larger meshes are drawn as points of their surface, in seconds instead of minutes."""
+
+
+def check_ending(path: Path) -> None:
+    """Raise InputError unless the path ends in .png or .pdf."""
+    if path.suffix not in ENDINGS:
+        raise InputError(f"{path}: must end in {' or '.join(ENDINGS)}")
 
 
 @dataclass(frozen=True)
@@ -120,43 +119,6 @@ def viridis(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 
     colours: NDArray[np.uint8] = plt.get_cmap("viridis")(values, bytes=True)[:, :3]
     return colours
-
-
-def sample_panels(
-    victim: Victim, attack: Attack, *, task: str, sample: int, vertices: int, seed: int = 0
-) -> list[Panel]:
-    """Six panels of one test pair: pose, attacked pose, identity, truth, clean and attacked."""
-    if task in DATASET_TASKS:
-        raise InputError(f"pictures are drawn of anny's tasks alone, not of {task}")
-    pairs = load_task(task, samples=sample + 1, vertices=vertices)
-    assert isinstance(pairs, PoseTransferTask)
-    ids = torch.tensor([sample])
-    batch = pairs.batch(ids)
-    pose_faces = None
-    if not pairs.distorted:
-        pose_faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0].numpy()
-    faces = batch.faces[0].numpy()
-    victim = victim if pairs.keeps_count else any_count(victim)
-    result = run_attack(attack, victim, batch, generator=generator_for(seed, "attack"))
-    with torch.no_grad():
-        clean = victim(batch.pose, batch.identity)
-        attacked = victim(result.pose, batch.identity)
-    truth = centred(batch.target).points[0]
-    moved = (result.pose.points - batch.pose.points)[0].norm(dim=1)
-    panels = [
-        Panel(batch.pose.points[0].numpy(), pose_faces, None, "pose source"),
-        Panel(result.pose.points[0].numpy(), pose_faces, moved.numpy(), "attacked pose"),
-        Panel(batch.identity.points[0].numpy(), faces, None, "identity"),
-        Panel(truth.numpy(), faces, None, "truth"),
-    ]
-    for name, output in (("clean", clean), ("attacked", attacked)):
-        points = centred(output).points[0]
-        error = (points - truth).norm(dim=1)
-        value = float(pmd(output, batch)) * 1e4
-        panels.append(
-            Panel(points.numpy(), faces, error.numpy(), f"result, {name}: PMD {value:.1f}e-4")
-        )
-    return panels
 
 
 def draw_rows(

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from posebench.benchmark.data.anny import PROTOCOL_SEED, PoseTransferTask, load_task, renumber
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.distortion import Distortion
 from posebench.benchmark.data.scan import FLOOR, SEVERITIES, scan_mesh
+from posebench.benchmark.data.task import PROTOCOL_SEED
 from posebench.benchmark.reports.pictures import FULL_SCALE, Panel, draw_rows
 
 SAMPLE = 1
@@ -24,10 +25,11 @@ SHOWN = 20_000
 def severity_panels(vertices: int = 1700) -> list[tuple[str, list[Panel]]]:
     """A row of scans, and one of as many of their points as a network gets."""
     pairs = load_task("anny/seen", samples=SAMPLE + 1, vertices=vertices)
-    assert isinstance(pairs, PoseTransferTask)
     ids = torch.tensor([SAMPLE])
     mesh = pairs.batch(ids).pose.points[0]
-    faces = renumber(pairs.body.faces, pairs.orders(ids)[0])[0]
+    over_pose = pairs.pose_faces(ids)
+    assert over_pose is not None
+    faces = over_pose[0]
     above: list[Panel] = []
     below: list[Panel] = []
     for severity, scanner in enumerate(SEVERITIES):

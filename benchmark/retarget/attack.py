@@ -12,13 +12,8 @@ from posebench.attacks import Noise, run_attack
 from posebench.benchmark.evaluation.measure import NOISE_DRAWS, predict
 from posebench.benchmark.evaluation.metrics import perturbation_norms
 from posebench.benchmark.meshes.types import Faces, Points
-from posebench.benchmark.retarget.transfer import (
-    POSE_POINTS,
-    Identity,
-    PoseSource,
-    system_of,
-    unpaired,
-)
+from posebench.benchmark.retarget.pair import POSE_POINTS, Identity, PoseSource
+from posebench.benchmark.retarget.transfer import system_of, unpaired
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
@@ -31,6 +26,15 @@ START = 0.1
 
 
 @dataclass(frozen=True)
+class Change:
+    """Mean squared coordinate change of the output against the clean output, both centred (PMD
+    between two outputs, square metres): of the attack, and of noise of its size."""
+
+    attack: float
+    noise: float
+
+
+@dataclass(frozen=True)
 class Attacked:
     """An attacked pose source.
 
@@ -38,14 +42,13 @@ class Attacked:
         pose: (1, K, 3) the adversarial cloud, inside the budget.
         moved: (K,) how far each point went, metres.
         result: the library's record of the attack.
-        change: mean squared coordinate change of the output against the clean output, both centred
-            (PMD between two outputs, square metres), of the attack and of noise of its size.
+        change: what it does to the output.
     """
 
     pose: Clouds
     moved: NDArray[np.float32]
     result: AttackResult
-    change: dict[str, float]
+    change: Change
 
     def norms(self, clean: Clouds) -> dict[str, float]:
         """Sizes of the perturbation in metres."""
@@ -108,7 +111,7 @@ def attacked(
         result.pose,
         moved.cpu().numpy(),
         result,
-        {"attack": change(result.pose), "noise": max(chance)},
+        Change(change(result.pose), max(chance)),
     )
 
 

@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from posebench.benchmark.evaluation.access import Access
-from posebench.benchmark.reports.curves import eps_values
-from posebench.benchmark.runs.run import RunSettings
+from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, eps_values
 from posebench.errors import InputError
+from posebench.norms import AccessKind
 from posebench.registry import unknown
-from posebench.victims import VICTIMS, load_victim, read_weights
+from posebench.victims import VICTIMS, load_network, read_weights
 from posebench.victims.weights import shipped_path
 
 SHIPPED = "shipped"
@@ -46,7 +45,7 @@ class Grid:
         trainings: of "shipped": "clean" and "adversarial"; (): both, where they are shipped.
         eps: one or more budgets that belong together, as ``eps_values`` reads them.
 
-    The rest as in ``RunSettings``.
+    The rest as in ``EvaluationSettings``.
     """
 
     victims: tuple[str, ...] = ()
@@ -131,7 +130,7 @@ def _checked(table: dict[str, Any], where: str) -> dict[str, Any]:
     return found
 
 
-def grid_settings(grid: Grid, *, batch_size: int, device: str, out: Path) -> list[RunSettings]:
+def grid_settings(grid: Grid) -> list[EvaluationSettings]:
     """What to run, one weights file each, in the order of the grid's lists; nothing twice.
 
     Raises:
@@ -139,24 +138,15 @@ def grid_settings(grid: Grid, *, batch_size: int, device: str, out: Path) -> lis
             eps that is none.
     """
     check_used(grid)
-    found: dict[RunSettings, None] = {}
+    found: dict[EvaluationSettings, None] = {}
     for victim, path in grid_weights(grid):
         for settings in _combinations(grid):
-            each = RunSettings(
-                victim=victim,
-                weights=path,
-                samples=grid.samples,
-                size=grid.size,
-                batch_size=batch_size,
-                device=device,
-                out=out,
-                **settings,
-            )
-            found.setdefault(each)
+            found.setdefault(replace(settings, victim=victim, weights=path))
     return list(found)
 
 
-def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
+def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
+    """The product of a grid's lists, the victim left open."""
     axes = (
         grid.tasks,
         grid.attacks,
@@ -167,23 +157,26 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
         grid.seeds,
     )
     for task, attack, norm, eps, defense, access, seed in product(*axes):
-        if attack == "none" or (defense == "none" and access != "transfer"):
+        if attack == NONE or (defense == NONE and access != "transfer"):
             access = None
         if attack == "transfer":
             access = None  # its own, which brings a surrogate
         transfers = access == "transfer" or attack == "transfer"
-        yield {
-            "task": task,
-            "attack": attack,
-            "eps": (0.0,) if attack == "none" else tuple(eps_values(eps)),
-            "eps_unit": (attack != "none" and grid.eps_unit) or "rms",
-            "norm": None if attack in ("none", "drop", "add") else norm,
-            "iterations": None if attack == "none" else grid.iterations,
-            "defense": defense,
-            "access": access,
-            "surrogate": grid.surrogate if transfers else None,
-            "seed": seed,
-        }
+        yield EvaluationSettings(
+            victim="",
+            attack=attack,
+            eps=(0.0,) if attack == NONE else eps_values(eps),
+            eps_unit=(attack != NONE and grid.eps_unit) or "rms",
+            norm=None if attack in (NONE, "drop", "add") else norm,
+            iterations=None if attack == NONE else grid.iterations,
+            defense=defense,
+            access=access,
+            surrogate=grid.surrogate if transfers else None,
+            task=task,
+            samples=grid.samples,
+            size=grid.size,
+            seed=seed,
+        )
 
 
 def check_used(grid: Grid) -> None:
@@ -197,8 +190,8 @@ def check_used(grid: Grid) -> None:
         raise InputError("attacks 'drop' and 'add' have their own norm: leave norm out")
     defended = any(defense != "none" for defense in grid.defenses)
     for access in grid.access:
-        if access not in get_args(Access):
-            raise unknown("access", access, get_args(Access))
+        if access not in get_args(AccessKind):
+            raise unknown("access", access, get_args(AccessKind))
         if access in ("adaptive", "straight-through") and not defended:
             raise InputError(f"access {access!r} needs a defence, and the grid has none")
     transfers = "transfer" in grid.access or "transfer" in attacked
@@ -247,7 +240,7 @@ def _shipped(grid: Grid) -> list[tuple[str, Path]]:
             if adversarial and not grid.trainings and not path.is_file():
                 continue
             if not path.is_file():
-                load_victim(victim, size=grid.size, adversarial=adversarial)  # says what to do
+                load_network(victim, size=grid.size, adversarial=adversarial)  # says what to do
             found.append((victim, path))
     return found
 

@@ -74,7 +74,9 @@ def run_processes(jobs: Sequence[Job], count: int) -> Outcomes:
 
 
 def _smaller(job: Job, lost: int) -> Job:
-    batch = max(1, min(job.settings.batch_size, job.settings.samples) >> max(0, lost - 1))
+    batch = max(
+        1, min(job.settings.batch_size, job.settings.evaluation.samples) >> max(0, lost - 1)
+    )
     if lost < 2:
         return job
     return replace(job, settings=replace(job.settings, batch_size=batch))

@@ -44,15 +44,15 @@ def run_ray(jobs: Sequence[Job], address: str) -> Outcomes:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no Ray cluster at {address!r}: {reason}") from error
     try:
-        weights = {job.settings.weights: b"" for job in jobs}
+        files = {job.settings.evaluation.weights for job in jobs}
         stored: dict[Path | None, Any] = {
-            path: ray.put(path.read_bytes()) for path in weights if path is not None
+            path: ray.put(path.read_bytes()) for path in files if path is not None
         }
         # One GPU a job where there are any: a device of its own for each process.
         resources: dict[str, float] = ray.cluster_resources()
         gpus = int(jobs[0].settings.device != "cpu" and resources.get("GPU", 0) > 0)
         task = ray.remote(max_retries=RETRIES, num_cpus=1, num_gpus=gpus)(evaluate_sent)
-        running = {task.remote(job, stored[job.settings.weights]): job for job in jobs}
+        running = {task.remote(job, stored[job.settings.evaluation.weights]): job for job in jobs}
         while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
             job = running.pop(done)
@@ -81,9 +81,11 @@ def check_reachable(address: str) -> None:
 
 def evaluate_sent(job: Job, weights: bytes) -> Outcome:
     """``evaluate_job`` where the driver's files may not exist."""
-    path = job.settings.weights
+    asked = job.settings.evaluation
+    path = asked.weights
     assert path is not None
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(weights)
-        return evaluate_job(replace(job, settings=replace(job.settings, weights=copy)))
+        settings = replace(job.settings, evaluation=replace(asked, weights=copy))
+        return evaluate_job(replace(job, settings=settings))

@@ -6,34 +6,25 @@ process writes them, each atomically: a kill at any moment costs the jobs that w
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
-import torch
-
-from posebench.benchmark.data.dataset_pairs import load_dataset_task
-from posebench.benchmark.data.datasets import DATASET_TASKS
-from posebench.benchmark.evaluation.cells import VictimSource, plan_evaluation
-from posebench.benchmark.records.store import Record, cell_path, record_path, write_record
+from posebench.benchmark.evaluation.devices import resolve_device
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.memory import halving
+from posebench.benchmark.evaluation.plan import plan_evaluation
+from posebench.benchmark.evaluation.settings import EvaluationSettings
+from posebench.benchmark.evaluation.sources import Source, find_networks
+from posebench.benchmark.records.store import cell_path, record_path, write_record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.runs.grid import Grid, grid_settings
-from posebench.benchmark.runs.run import (
-    RunSettings,
-    evaluate_on,
-    evaluation_arguments,
-    find_networks,
-    resolve_device,
-    with_defaults,
-)
-from posebench.errors import InputError, out_of_memory
+from posebench.benchmark.runs.run import RunSettings, on_device, ready
+from posebench.errors import InputError
 from posebench.registry import unknown
-from posebench.victims import PoseTransferNetwork
 
 Overwrite = Literal["only-missing", "never", "always"]
-
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -72,33 +63,31 @@ def plan_sweep(
     """
     jobs: list[Job] = []
     seen: set[Path] = set()
-    loaded: tuple[Path | None, PoseTransferNetwork, VictimSource] | None = None
+    loaded: tuple[Path | None, Source] | None = None
     for number, grid in enumerate(grids, start=1):
         try:
-            for given in grid_settings(grid, batch_size=batch_size, device=device, out=out):
-                settings = with_defaults(given)
-                if loaded is None or loaded[0] != settings.weights:
-                    network = find_networks(settings.victim, settings.weights, settings.size)[0]
-                    loaded = (settings.weights, *network)
-                cells = planned_paths(settings, *loaded[1:])
+            for asked in grid_settings(grid):
+                if loaded is None or loaded[0] != asked.weights:
+                    loaded = (asked.weights, source_of(asked))
+                cells = planned_paths(asked, loaded[1])
                 wanted = tuple(path for path in cells if path not in seen)
                 seen.update(wanted)
                 if wanted:
+                    settings = RunSettings(asked, batch_size, device, out)
                     jobs.append(Job(settings, cells, wanted))
         except InputError as error:
             raise InputError(f"sweep {where}: grid {number}: {error}") from error
     return jobs
 
 
-def planned_paths(
-    settings: RunSettings, network: PoseTransferNetwork, source: VictimSource
-) -> tuple[Path, ...]:
-    """Where the records of a run with these settings will be, below their folder."""
-    attacks, options = evaluation_arguments(settings)
-    if settings.task in DATASET_TASKS:
-        data = load_dataset_task(settings.task, samples=settings.samples)
-        options["vertices"] = data.vertices
-    plan = plan_evaluation(network, attacks, source=source, **options)
+def source_of(asked: EvaluationSettings) -> Source:
+    """The network of a cell's weights file."""
+    return find_networks(asked.victim, asked.weights, asked.size)[0]
+
+
+def planned_paths(asked: EvaluationSettings, source: Source) -> tuple[Path, ...]:
+    """Where the records of such an evaluation will be, below their folder."""
+    plan = plan_evaluation(ready(asked, source))
     return tuple(cell_path(Path(), cell) for cell in plan.cells)
 
 
@@ -164,39 +153,14 @@ def evaluate_settings(settings: RunSettings) -> list[Record]:
     Raises:
         InputError: bad settings, a victim that misbehaves, or too little memory for one pair.
     """
-    attacks, options = evaluation_arguments(settings)
-    if settings.task in DATASET_TASKS:
-        data = load_dataset_task(settings.task, samples=settings.samples)
-        options["vertices"] = data.vertices
     device = resolve_device(settings.device)
-    (network, source), *_ = find_networks(settings.victim, settings.weights, settings.size)
+    asked = settings.evaluation
+    given = on_device(ready(asked, source_of(asked)), device)
 
     def run(batch_size: int) -> list[Record]:
-        return evaluate_on(
-            device, network, attacks, source=source, batch_size=batch_size, **options
-        )
+        return evaluate_all(given, Execution(batch_size, device))
 
-    return in_memory(run, min(settings.batch_size, settings.samples))
-
-
-def in_memory(run: Callable[[int], R], batch_size: int) -> R:
-    """``run(batch_size)``, with half the batch as often as memory runs out.
-
-    Raises:
-        InputError: if one pair alone is too much.
-    """
-    while True:
-        try:
-            return run(batch_size)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            if batch_size <= 1:
-                raise InputError("out of memory even with one pair at a time") from error
-        # Out here the error is gone, and with it the frames that hold the failed batch.
-        batch_size //= 2
-        gc.collect()
-        torch.cuda.empty_cache()
+    return halving(run, min(settings.batch_size, asked.samples))
 
 
 def _one_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from posebench.attacks import ATTACKS, FGM, PGD, make_attack, project, steepest
+from posebench.attacks.enforce import bounded
 from posebench.attacks.gradient import frozen
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
@@ -119,7 +120,7 @@ def attack_rows(
         draws = torch.randn(clean.points.shape, generator=generator, device=pose.device)
         start = steepest(draws, Budget(attack.budget.eps * adversarial.random_start), clean.mask)
         batch = batch.with_pose(clean.replace(clean.points + start))
-    attacked = attack(network, batch, generator=generator_for(seed, "attack")).pose.detach()
+    attacked, _ = bounded(attack, network, batch, generator=generator_for(seed, "attack"))
     if adversarial.random_start:
         attacked = project(attacked, clean, attack.budget)
     if adversarial.sor:
@@ -136,7 +137,7 @@ def fgm_and_pgd(network: PoseTransferNetwork, budget: Budget, batch: Batch) -> t
     """
     values = []
     for attack in (FGM(budget), PGD(budget, iterations=10, start=0.0)):
-        pose = attack(network, batch).pose.detach()
+        pose, _ = bounded(attack, network, batch)
         with torch.no_grad(), frozen(network):
             output = network(pose, batch.identity)
         values.append(float(mse(output, batch.target).mean()))

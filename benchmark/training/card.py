@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from posebench.attacks import FGM, PGD, attack_name
 from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.data.body import body_fingerprint
-from posebench.benchmark.evaluation.harness import TRAINED_FACTOR, evaluate
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.types import Environment, Record, Weights
 from posebench.benchmark.training.loop import Trained
-from posebench.benchmark.training.recipe import Recipe, flat_recipe
+from posebench.benchmark.training.progress import Progress
+from posebench.benchmark.training.recipe import Recipe
 from posebench.interfaces import Attack, Budget
 from posebench.victims import SIZES, PoseTransferNetwork
 
 if TYPE_CHECKING:
     import rich.progress
-
-TARGET_PMD = 5e-4
-"""Clean PMD on anny/seen that shipped weights aim at, square metres."""
 
 CARD_SAMPLES = 64
 """Test pairs per split on a card."""
@@ -36,28 +38,122 @@ CARD_ATTACKS: tuple[Attack, ...] = (
 CARD_ATTACK_SAMPLES = 32
 """Pairs of anny/seen per attack on a card."""
 
+LEAST_PAIRS = 2
+"""Fewest pairs that are worth a line on the card of a budgeted run: an interval needs two."""
+
 OVERFITTED = 2.0
 """PGD against its own best during training by this factor is catastrophic overfitting."""
 
 
-def make_card(
-    trained: Trained, recipe: Recipe, log: list[dict[str, Any]], made: dict[str, Any]
-) -> dict[str, Any]:
-    """How the weights came about."""
+class Split(TypedDict):
+    """Clean quality on a split; ``clean_pmd`` as records have it."""
+
+    clean_pmd: dict[str, Any]
+    trivial: dict[str, float]
+    under_trained: bool
+    fingerprint: str | None
+
+
+class Attacked(TypedDict):
+    """Quality under an attack; ``pmd`` as records have it."""
+
+    settings: str
+    pmd: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is kept with weights about themselves; no times, so that equal runs have equal files.
+
+    Attributes:
+        training: its name in tables.
+        recipe: which repeats the run, as JSON.
+        steps_done, samples_seen: of this run, not of its ``start``.
+        curve: (step, mean training loss).
+        data: fingerprint of the body.
+        environment: where it was made, as in records.
+        licence: of the weights.
+        catastrophic_overfitting: None for clean training.
+        splits, attacked: what was measured, None before.
+    """
+
+    training: str
+    recipe: dict[str, Any]
+    steps_done: int
+    samples_seen: int
+    curve: list[tuple[int, float]]
+    data: str
+    environment: dict[str, Any]
+    licence: str = "Apache-2.0"
+    catastrophic_overfitting: bool | None = None
+    splits: dict[str, Split] | None = None
+    attacked: dict[str, Attacked] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All that is known."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass
+class Measured:
+    """What weights are worth; the records lack the fingerprint of their file."""
+
+    splits: dict[str, Split] = field(default_factory=dict)
+    attacked: dict[str, Attacked] | None = None
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def on_card(self) -> dict[str, Any]:
+        """The fields of a card that these fill."""
+        return {"splits": self.splits, "attacked": self.attacked}
+
+    def add(self, record: Record, task: str, attack: Attack | None) -> None:
+        """Take over a record."""
+        self.records.append(record)
+        metrics = record.metrics
+        if attack is None:
+            self.splits[task] = {
+                "clean_pmd": plain(metrics.clean_pmd),
+                "trivial": metrics.trivial,
+                "under_trained": "under-trained" in record.flags,
+                "fingerprint": record.cell.fingerprint,
+            }
+            return
+        self.attacked = self.attacked or {}
+        name = f"{attack_name(attack)} {attack.budget.eps:g}"
+        self.attacked[name] = {"settings": repr(attack), "pmd": plain(metrics.pmd)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation of a card."""
+
+    task: str
+    attack: Attack | None
+    samples: int
+
+    @property
+    def cost(self) -> int:
+        """Of a pair, roughly, in forwards: an iteration of an attack takes three."""
+        if self.attack is None:
+            return 1
+        return 4 + 3 * int(getattr(self.attack, "iterations", 1))
+
+
+def make_card(trained: Trained, log: Sequence[Progress], made: Environment) -> Card:
+    """How the weights came about; ``made`` is the environment they were made in."""
+    recipe = trained.recipe
     first = 0 if recipe.start is None else recipe.clean_steps
-    card: dict[str, Any] = {
-        "training": training_name(recipe),
-        "recipe": asdict(recipe),
-        "steps_done": trained.step,
-        "samples_seen": (trained.step - first) * recipe.batch,
-        "curve": [[step, loss] for step, loss in trained.curve],
-        "data": body_fingerprint(),
-        "environment": made,
-        "licence": "Apache-2.0",
-    }
-    if recipe.adversarial is not None:
-        card["catastrophic_overfitting"] = overfitted(log)
-    return card
+    return Card(
+        training=training_name(recipe),
+        recipe=asdict(recipe),
+        steps_done=trained.step,
+        samples_seen=(trained.step - first) * recipe.batch,
+        curve=list(trained.curve),
+        data=body_fingerprint(),
+        environment=plain(made),
+        catastrophic_overfitting=None if recipe.adversarial is None else overfitted(log),
+    )
 
 
 def measured(
@@ -67,44 +163,65 @@ def measured(
     device: str,
     bar: rich.progress.Progress,
     deadline: float = math.inf,
-) -> dict[str, Any]:
+) -> Measured:
     """What the weights are worth on every split and, if adversarially trained, under attack.
 
-    With a deadline (of ``time.monotonic``) a quarter of the pairs is taken, and after it has
-    passed nothing more is begun; the first split is always evaluated.
+    With a deadline (of ``time.monotonic``) each evaluation takes as many pairs as its part of the
+    time left allows, by the time that those before took, and is left out where that is none. The
+    first split is always evaluated.
     """
-    part = 1 if deadline == math.inf else 4
-    found: dict[str, Any] = {"splits": {}}
-    jobs: list[tuple[str, Attack | None, int]] = [(task, None, CARD_SAMPLES) for task in TASKS]
+    jobs = [Job(task, None, CARD_SAMPLES) for task in TASKS]
     if recipe.adversarial is not None:
-        found["attacked"] = {}
-        jobs += [("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in CARD_ATTACKS]
-    jobs = [(task, attack, max(1, samples // part)) for task, attack, samples in jobs]
-    shown = bar.add_task("evaluating", total=sum(samples for *_, samples in jobs))
-    for task, attack, samples in jobs:
-        if found["splits"] and time.monotonic() > deadline:
-            break
-        record = evaluate(
+        jobs += [Job("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in CARD_ATTACKS]
+    weights = Weights(
+        size=recipe.size,
+        training=training_name(recipe),
+        recipe=asdict(recipe),
+        network=network.settings(),
+    )
+    shown = bar.add_task("evaluating", total=sum(job.samples for job in jobs))
+
+    def run(job: Job, samples: int) -> Record:
+        given = Evaluation(
             network,
-            attack=attack,
-            task=task,
+            (job.attack,),
+            task=job.task,
             samples=samples,
             vertices=SIZES[recipe.size].vertices,
-            device=device,
-            progress=lambda done: bar.advance(shown, done),
+            weights=weights,
         )
-        metrics = record["metrics"]
-        if attack is not None:
-            name = f"{attack_name(attack)} {attack.budget.eps:g}"
-            found["attacked"][name] = {"settings": repr(attack), "pmd": metrics["pmd"]}
+        how = Execution(device=device, progress=lambda done: bar.advance(shown, done))
+        return evaluate_all(given, how)[0]
+
+    found, pace = Measured(), 0.0
+    if deadline < math.inf:
+        run(jobs[0], 1)  # what is loaded and compiled once must not count for the pace
+        pace = _seconds_each(run, jobs[0], LEAST_PAIRS)[1]
+    for number, job in enumerate(jobs):
+        share = (deadline - time.monotonic()) / (len(jobs) - number)
+        samples = fitting(job, share, pace)
+        if not samples and found.splits:
             continue
-        found["splits"][task] = {
-            "clean_pmd": metrics["clean_pmd"],
-            "trivial": metrics["trivial"],
-            "under_trained": "under-trained" in record["flags"],
-            "fingerprint": record["cell"]["fingerprint"],
-        }
+        samples = samples or min(LEAST_PAIRS, job.samples)
+        record, pace = _seconds_each(run, job, samples)
+        found.add(record, job.task, job.attack)
     return found
+
+
+def fitting(job: Job, seconds: float, pace: float) -> int:
+    """How many pairs of a job fit, 0 for too few; ``pace`` is the seconds of a forward."""
+    if seconds == math.inf:
+        return job.samples
+    samples = min(job.samples, int(max(seconds, 0.0) / max(pace * job.cost, 1e-9)))
+    return samples if samples >= min(LEAST_PAIRS, job.samples) else 0
+
+
+def _seconds_each(
+    run: Callable[[Job, int], Record], job: Job, samples: int
+) -> tuple[Record, float]:
+    before = time.monotonic()
+    record = run(job, samples)
+    return record, (time.monotonic() - before) / (samples * job.cost)
 
 
 def training_name(recipe: Recipe) -> str:
@@ -114,61 +231,7 @@ def training_name(recipe: Recipe) -> str:
     return "noise" if recipe.adversarial.attack == "noise" else "adversarial"
 
 
-def card_text(victim: str, card: dict[str, Any]) -> str:
-    """The card as Markdown."""
-    where = card["environment"]
-    recipe = ", ".join(f"{key} {value}" for key, value in flat_recipe(card["recipe"]).items())
-    steps = card["recipe"]["steps"]
-    stopped = "" if card["steps_done"] == steps else f" Stopped after step {card['steps_done']}."
-    pairs = len(card["splits"]["anny/seen"]["clean_pmd"]["per_sample"])
-    lines = [
-        f"# {victim}, {card['recipe']['size']}, {card['training']} training",
-        "",
-        f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
-        f"- Data: embedded body {card['data'][:16]}..., 16 identities x 400 poses.",
-        f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
-        f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
-        f"{where['torch']}.",
-        f"- Licence: {card['licence']}.",
-        "",
-        f"Clean PMD x1e-4 on {pairs} pairs of new identities, whole meshes:",
-        "",
-        "| split | PMD [95 %] | copy-pose | copy-identity | mean-mesh | |",
-        "|---|---|---|---|---|---|",
-    ]
-    for task, split in card["splits"].items():
-        low, high = split["clean_pmd"]["ci95"]
-        trivial = " | ".join(f"{v * 1e4:.1f}" for v in split["trivial"].values())
-        note = "under-trained" if split["under_trained"] else ""
-        mean = split["clean_pmd"]["mean"]
-        value = f"{mean * 1e4:.2f} [{low * 1e4:.2f}, {high * 1e4:.2f}]"
-        lines.append(f"| {task} | {value} | {trivial} | {note} |")
-    if card.get("attacked"):
-        pairs = len(next(iter(card["attacked"].values()))["pmd"]["per_sample"])
-        pmds = ", ".join(
-            f"{name} {found['pmd']['mean'] * 1e4:.1f}" for name, found in card["attacked"].items()
-        )
-        lines += ["", f"Attacked PMD x1e-4, {pairs} pairs of anny/seen: {pmds}."]
-        if card["catastrophic_overfitting"]:
-            lines += ["", "Catastrophic overfitting: PGD grew during training, see the log."]
-    seen = card["splits"]["anny/seen"]["clean_pmd"]["mean"]
-    if seen > TARGET_PMD:
-        lines += ["", f"Aim not reached: at most {TARGET_PMD * 1e4:g}e-4 on anny/seen."]
-    lines += [
-        "",
-        f"Under-trained: does not beat every trivial answer by a factor of {TRAINED_FACTOR:g}.",
-        "",
-        "Learning curve (step: training loss x1e-4):",
-        "",
-        ", ".join(
-            f"{s}: {v * 1e4:.1f}" for s, v in card["curve"][:: max(1, len(card["curve"]) // 20)]
-        ),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def overfitted(rows: list[dict[str, Any]]) -> bool:
+def overfitted(log: Sequence[Progress]) -> bool:
     """Catastrophic overfitting: PGD at the end far above its best during the run."""
-    seen = [row["pgd"] for row in rows if row["pgd"] is not None]
+    seen = [row.pgd for row in log if row.pgd is not None]
     return bool(seen) and seen[-1] > OVERFITTED * min(seen)

@@ -2,134 +2,180 @@
 
 Tensors only, with a JSON header: loading cannot run code. Written beside and renamed, so a kill
 at any moment leaves the last good file.
+
+On the kind of device that it was written on, a run goes on with the random numbers it would have
+drawn. Generators of different kinds have different states; on another kind the run draws from a
+fresh stream, which follows from the seed and the step.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
+from posebench.benchmark.data.body import body_fingerprint
+from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.state import State
+from posebench.benchmark.training.time_budget import PartClock, with_length
 from posebench.errors import InputError
 from posebench.files import write_atomically
+from posebench.rng import generator_for
 
 NAME = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The header of a checkpoint.
+class Header:
+    """What a checkpoint says in JSON beside its tensors; see ``State``.
 
     Attributes:
-        card: the recipe and the data's fingerprint; a run resumes only from its own.
-        step: optimiser steps done.
-        curve: (step, loss) entries so far.
+        recipe: of the run, as JSON holds it; a run resumes only from its own.
+        data: fingerprint of the body.
+        device: kind of the device whose generator's state is stored.
     """
 
-    card: dict[str, Any]
+    recipe: dict[str, Any]
+    data: str
+    device: str
     step: int
-    curve: tuple[tuple[int, float], ...]
+    curve: list[tuple[int, float]]
+    seconds: float
+    clock: PartClock
+    chosen: int
 
 
-def save_checkpoint(
-    folder: Path,
-    checkpoint: Checkpoint,
-    network: nn.Module,
-    optimisers: list[torch.optim.Optimizer],
-    generator: Generator,
-) -> None:
+def save_checkpoint(folder: Path, state: State) -> None:
     """Write weights, optimiser state and generator state atomically."""
     from safetensors.torch import save
 
-    tensors = {f"weights.{k}": v for k, v in network.state_dict().items()}
-    for number, optimiser in enumerate(optimisers):
+    tensors = {f"weights.{k}": v for k, v in state.network.state_dict().items()}
+    for number, optimiser in enumerate(state.optimisers):
         for index, slots in optimiser.state_dict()["state"].items():
             for slot, value in slots.items():
                 tensors[f"optimiser.{number}.{index}.{slot}"] = torch.as_tensor(value)
-    tensors["generator"] = generator.get_state()
-    header = {"card": checkpoint.card, "step": checkpoint.step, "curve": checkpoint.curve}
+    tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
+    tensors |= {"generator": state.generator.get_state(), "sums": state.sums}
+    header = Header(
+        recipe=asdict(state.recipe),
+        data=body_fingerprint(),
+        device=state.generator.device.type,
+        step=state.step,
+        curve=state.curve,
+        seconds=state.seconds,
+        clock=state.clock,
+        chosen=state.chosen,
+    )
     flat = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(folder / NAME, save(flat, metadata={"checkpoint": json.dumps(header)}))
+    written = save(flat, metadata={"checkpoint": json.dumps(asdict(header))})
+    write_atomically(folder / NAME, written)
 
 
-def stored_recipe(folder: Path) -> dict[str, Any] | None:
-    """The recipe of the checkpoint in a folder; None where there is none."""
-    path = folder / NAME
-    if not path.exists():
-        return None
-    recipe: dict[str, Any] = _read(path)[0]["card"]["recipe"]
-    return recipe
+def load_checkpoint(folder: Path, state: State, *, paced: bool) -> bool:
+    """Restore a run in place; whether the folder has a checkpoint.
 
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["checkpoint"])
-            header = {key: header[key] for key in ("card", "step", "curve")}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            int(header["card"]["recipe"]["steps"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
-    return header, tensors
-
-
-def load_checkpoint(
-    folder: Path,
-    card: dict[str, Any],
-    network: nn.Module,
-    optimisers: list[torch.optim.Optimizer],
-    generator: Generator,
-) -> Checkpoint | None:
-    """Restore a run in place; None where the folder has no checkpoint.
+    A ``paced`` run is inside a time budget: it takes over the lengths that were chosen.
 
     Raises:
         InputError: unreadable file, or one of another recipe or other data.
     """
     path = folder / NAME
     if not path.exists():
-        return None
+        return False
     header, tensors = _read(path)
-    if header["card"] != card:
-        differing = [
-            f"{key}: {header['card']['recipe'].get(key)!r} there, {value!r} here"
-            for key, value in card["recipe"].items()
-            if header["card"]["recipe"].get(key) != value
-        ] or ["other body data"]
+    differing = differences(header.recipe, state.recipe, lengths=not paced)
+    if header.data != body_fingerprint():
+        differing.append("other body data")
+    if differing:
         raise InputError(
             f"{path} is of another run ({'; '.join(differing)}); use another folder or delete it"
         )
     try:
-        _restore(tensors, network, optimisers, generator)
+        state.recipe = _chosen(state.recipe, header)
+        _restore(tensors, state)
+        _restore_generator(tensors["generator"], state, header)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} lacks parts of its run ({reason}); delete it") from error
-    curve = tuple((int(s), float(v)) for s, v in header["curve"])
-    return Checkpoint(card, int(header["step"]), curve)
+    state.step, state.curve, state.seconds = header.step, header.curve, header.seconds
+    state.clock, state.chosen = header.clock, header.chosen
+    return True
 
 
-def _restore(
-    tensors: dict[str, Tensor],
-    network: nn.Module,
-    optimisers: list[torch.optim.Optimizer],
-    generator: Generator,
-) -> None:
-    network.load_state_dict(
-        {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-    )
-    for number, optimiser in enumerate(optimisers):
-        state: dict[int, dict[str, Any]] = {}
+def differences(stored: dict[str, Any], recipe: Recipe, *, lengths: bool = True) -> list[str]:
+    """What sets a stored recipe apart from this one; ``lengths``: of the parts, too."""
+    here = _flat(json.loads(json.dumps(asdict(recipe))))
+    there = _flat(stored)
+    return [
+        f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in here | there
+        if there.get(key) != here.get(key) and (lengths or key not in ("steps", "after"))
+    ]
+
+
+def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    inner = recipe.get("adversarial") or {}
+    return {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
+
+
+def _chosen(recipe: Recipe, header: Header) -> Recipe:
+    """The recipe with the stored lengths."""
+    if not header.chosen:
+        return recipe
+    steps, part = int(header.recipe["steps"]), header.recipe["adversarial"]
+    if recipe.adversarial is None or part is None:
+        return with_length(recipe, steps, adversarial=False)
+    adversarial = replace(recipe.adversarial, after=float(part["after"]))
+    return replace(recipe, steps=steps, adversarial=adversarial)
+
+
+def _read(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            raw = json.loads((file.metadata() or {})["checkpoint"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = Header(
+            recipe=dict(raw["recipe"]),
+            data=str(raw["data"]),
+            device=str(raw["device"]),
+            step=int(raw["step"]),
+            curve=[(int(step), float(loss)) for step, loss in raw["curve"]],
+            seconds=float(raw["seconds"]),
+            clock=PartClock(**raw["clock"]),
+            chosen=int(raw["chosen"]),
+        )
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not a readable checkpoint ({error}); delete it") from error
+    return header, tensors
+
+
+def _restore(tensors: dict[str, Tensor], state: State) -> None:
+    for prefix, part in (("weights.", state.network), ("average.", state.average)):
+        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        part.load_state_dict(found)
+    for number, optimiser in enumerate(state.optimisers):
+        slots: dict[int, dict[str, Any]] = {}
         for name, value in tensors.items():
             if name.startswith(f"optimiser.{number}."):
                 _, _, index, slot = name.split(".", 3)
-                state.setdefault(int(index), {})[slot] = value
+                slots.setdefault(int(index), {})[slot] = value
         groups = optimiser.state_dict()["param_groups"]
-        if not state:
+        if not slots and any(group["params"] for group in groups):
             raise ValueError(f"no state of optimiser {number}")
-        optimiser.load_state_dict({"state": state, "param_groups": groups})
-    generator.set_state(tensors["generator"])
+        optimiser.load_state_dict({"state": slots, "param_groups": groups})
+    state.sums.copy_(tensors["sums"])
+
+
+def _restore_generator(stored: Tensor, state: State, header: Header) -> None:
+    device, recipe = state.generator.device, state.recipe
+    if header.device == device.type:
+        state.generator.set_state(stored)
+        return
+    keys = ("on another device", recipe.victim, device.type, header.step)
+    state.generator.set_state(generator_for(recipe.seed, *keys, device=device).get_state())

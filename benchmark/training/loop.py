@@ -17,60 +17,35 @@ a rate schedule of its own, so the clean part of an adversarial run is a clean r
 from __future__ import annotations
 
 import math
-import resource
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from posebench.benchmark.data.anny import training_meshes
-from posebench.benchmark.data.body import body_fingerprint, load_body
-from posebench.benchmark.training.adversarial import fgm_and_pgd
-from posebench.benchmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from posebench.benchmark.training.distributed import (
-    average_over_ranks,
-    rank_and_world,
-    wait_for_all,
-)
-from posebench.benchmark.training.optimisers import make_optimisers, set_rates
-from posebench.benchmark.training.pairs import pairs_to_watch, part_generator, training_pairs
+from posebench.benchmark.evaluation.memory import start_peak
+from posebench.benchmark.training.averaging import WeightAverage
+from posebench.benchmark.training.checkpoint import load_checkpoint
+from posebench.benchmark.training.distributed import rank_and_world, wait_for_all
+from posebench.benchmark.training.optimisers import make_optimisers
+from posebench.benchmark.training.pairs import part_generator
+from posebench.benchmark.training.progress import Progress, Reporter
 from posebench.benchmark.training.recipe import Recipe
-from posebench.benchmark.training.step import training_step
+from posebench.benchmark.training.session import Session
+from posebench.benchmark.training.state import HowToTrain, State
+from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
-from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
 
-WATCH_EVERY = 5
-"""Reports between two looks at FGM against PGD; a look costs about seven training steps."""
+Deferred = Callable[[], AbstractContextManager[Callable[[], bool]]]
+"""A context in which a wish to stop is kept, and the question whether there is one."""
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a training run reports now and then; means since the last report.
-
-    Attributes:
-        step: optimiser steps done.
-        loss: training loss, square metres.
-        attacked_loss: mean squared error on the attacked rows, after SOR; 0 without any.
-        removed: share of attacked points that SOR removed.
-        fgm, pgd: mean squared error under both on 16 fixed training pairs, None when not taken.
-        samples_per_second: since the run, or its resumption, began.
-        data_share: of the wall time spent on drawing pairs. On an accelerator work overlaps, so
-            this is the share of the launching thread.
-        peak_memory: bytes; of the device if it counts them, else of the process.
-    """
-
-    step: int
-    loss: float
-    attacked_loss: float
-    removed: float
-    samples_per_second: float
-    data_share: float
-    peak_memory: int
-    fgm: float | None = None
-    pgd: float | None = None
+@contextmanager
+def undisturbed() -> Iterator[Callable[[], bool]]:
+    """Nobody asks to stop."""
+    yield lambda: False
 
 
 @dataclass(frozen=True)
@@ -78,14 +53,18 @@ class Trained:
     """What a training run ends with.
 
     Attributes:
-        network: in eval mode.
+        network: in eval mode, with the average of its weights.
+        recipe: with the lengths that a time budget has chosen.
         step: steps done; fewer than the recipe's if a deadline came first.
         curve: (step, mean training loss since the last entry), about 100 entries.
+        seconds: spent on training steps.
     """
 
     network: PoseTransferNetwork
+    recipe: Recipe
     step: int
     curve: tuple[tuple[int, float], ...]
+    seconds: float
 
 
 def train(
@@ -93,116 +72,71 @@ def train(
     folder: Path,
     *,
     start: PoseTransferNetwork | None = None,
-    device: str = "cpu",
-    compile_network: bool = False,
-    recompute: bool = False,
+    how: HowToTrain | None = None,
     report: Callable[[Progress], None] | None = None,
     checkpoint_seconds: float = 60.0,
     deadline: float = math.inf,
+    deferred: Deferred = undisturbed,
 ) -> Trained:
     """Train, or go on from the checkpoint in ``folder``.
 
-    The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, and
-    when ``deadline`` (of ``time.monotonic``) has passed, which ends the run. ``start`` is the
-    network of ``recipe.start`` and takes the place of the clean part.
+    The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, when
+    ``deferred`` says that somebody wants to stop, and when ``deadline`` (of ``time.monotonic``)
+    has passed. A finite deadline chooses the number of steps, see ``time_budget``. ``start`` is
+    the network of ``recipe.start`` and takes the place of the clean part.
 
     Raises:
         InputError: if the folder holds a checkpoint of another recipe or of other data, or the
             loss stops being finite (the last good checkpoint stays).
+        session.Interrupted: after saving, if somebody wanted to stop.
     """
+    how = how or HowToTrain()
     rank, world = rank_and_world()
     if recipe.batch % world:
         raise InputError(f"batch {recipe.batch} cannot be dealt to {world} processes evenly")
-    network = (start or initial_network(recipe)).to(device).train()
-    if recompute:
+    start_peak(how.device)
+    state = begin(recipe, start, how)
+    resumed = load_checkpoint(folder, state, paced=deadline < math.inf)
+    source = pair_source(recipe, how.device)
+    pairs = source(recipe, state.generator)
+    reporter = None
+    if report is not None and rank == 0:
+        watched = pairs_to_watch(recipe, source, how.device)
+        reporter = Reporter(state, report, watched, how.device)
+    session = Session(state, folder, how.device, pairs, reporter, saved=resumed)
+    session.limit(deadline, checkpoint_seconds)
+    with deferred() as asked:
+        session.run(asked)
+    wait_for_all()
+    state.network.compiled = None
+    state.average.copy_to_network()
+    curve = tuple(state.curve)
+    return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
+
+
+def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: HowToTrain) -> State:
+    """The state before the first step.
+
+    Raises:
+        InputError: if the victim cannot recompute and is to.
+    """
+    network = (start or initial_network(recipe)).to(how.device).train()
+    if how.recompute:
         if not isinstance(network, GCTransformer):
             raise InputError(f"{recipe.victim} has no gradient checkpointing; gct has")
         network.recompute = True
-    network.compiled = torch.compile(network.transfer) if compile_network else None
-    optimisers = make_optimisers(network, recipe)
-    generator = part_generator(recipe, "training", device)
-    identity_card = {"recipe": asdict(recipe), "data": body_fingerprint()}
-    state = load_checkpoint(folder, identity_card, network, optimisers, generator)
-    step = recipe.clean_steps if start is not None else 0
-    curve: list[tuple[int, float]] = []
-    if state is not None:
-        step, curve = state.step, list(state.curve)
-    body = load_body(SIZES[recipe.size].vertices, device=device)
-    meshes = training_meshes(body)  # 16 x 400 meshes of 1,700 vertices are 130 MB
-    pairs = training_pairs(recipe, meshes, body.faces, generator)
-    watched = pairs_to_watch(recipe, meshes, body.faces)
-    every = max(1, recipe.steps // 100)
-    sums = torch.zeros(3, device=device)
-    first = last = step
-    started = saved = time.monotonic()
-    drawing, over, saved_once = 0.0, False, state is not None
-    while step < recipe.steps and not over:
-        if step == recipe.clean_steps:
-            # A part of its own: neither momentum nor random numbers of the clean part go on, so
-            # that a run that starts from clean weights is the second part of a whole run.
-            for old, new in zip(optimisers, make_optimisers(network, recipe), strict=True):
-                old.load_state_dict(new.state_dict())
-            generator.set_state(part_generator(recipe, "adversarial", device).get_state())
-        set_rates(optimisers, recipe, step)
-        before = time.monotonic()
-        drawn = next(pairs)
-        drawing += time.monotonic() - before
-        sums += training_step(network, optimisers, recipe, step, drawn, generator)
-        step += 1
-        if step % every and step not in (recipe.clean_steps, recipe.steps):
-            continue
-        late = sums.new_tensor(float(time.monotonic() > deadline))
-        average_over_ranks([sums, late])
-        means, over = (sums / (step - last)).tolist(), bool(late > 0)
-        whole = all(bool(parameter.isfinite().all()) for parameter in network.parameters())
-        if not (math.isfinite(means[0]) and whole):
-            kept = f"the last good checkpoint is in {folder}" if saved_once else "none was saved"
-            raise InputError(
-                f"training loss became {means[0]} before step {step}; {kept}: try a smaller rate "
-                "or eps, or bf16 off"
-            )
-        curve.append((step, means[0]))
-        sums, last = torch.zeros_like(sums), step
-        now = time.monotonic()
-        if report is not None and rank == 0:
-            turn = step // every % WATCH_EVERY == 0 or step in (recipe.clean_steps, recipe.steps)
-            fgm, pgd = None, None
-            if recipe.adversarial is not None and step >= recipe.clean_steps and turn:
-                fgm, pgd = fgm_and_pgd(network, Budget(recipe.adversarial.eps), watched)
-                if not math.isfinite(fgm + pgd):
-                    raise InputError(
-                        f"loss under FGM {fgm}, under PGD {pgd} at step {step}: try an eps below "
-                        f"{recipe.adversarial.eps:g}"
-                    )
-            report(
-                Progress(
-                    step=step,
-                    loss=means[0],
-                    attacked_loss=means[1],
-                    removed=means[2],
-                    samples_per_second=(step - first) * recipe.batch / max(now - started, 1e-9),
-                    data_share=drawing / max(now - started, 1e-9),
-                    peak_memory=peak_memory(device),
-                    fgm=fgm,
-                    pgd=pgd,
-                )
-            )
-        # Only between curve entries, so that a resumed run sums the same losses.
-        if now - saved > checkpoint_seconds or step == recipe.steps or over:
-            if rank == 0:
-                header = Checkpoint(identity_card, step, tuple(curve))
-                save_checkpoint(folder, header, network, optimisers, generator)
-            saved, saved_once = now, True
-    wait_for_all()
-    network.compiled = None
-    return Trained(network.eval(), step, tuple(curve))
-
-
-def peak_memory(device: str) -> int:
-    """Most bytes in use so far: the device's where it counts them, else the process's."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    network.compiled = torch.compile(network.transfer) if how.compiled else None
+    first = recipe.clean_steps if start is not None else 0
+    return State(
+        recipe,
+        network,
+        WeightAverage(network),
+        make_optimisers(network, recipe),
+        part_generator(recipe, "training", how.device),
+        first=first,
+        step=first,
+        sums=torch.zeros(3, device=how.device),
+    )
 
 
 def initial_network(recipe: Recipe) -> PoseTransferNetwork:

@@ -29,12 +29,13 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opti
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int) -> None:
-    """Linear warm-up times half a cosine down to zero, in each part anew."""
+    """Linear warm-up, then half a cosine down to zero over the last ``decay`` of each part."""
     peak, first, last = 1.0, 0, recipe.clean_steps
     if recipe.adversarial is not None and step >= recipe.clean_steps:
         peak, first, last = recipe.adversarial.rate_share, recipe.clean_steps, recipe.steps
     factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
-    factor *= peak * 0.5 * (1 + math.cos(math.pi * (step - first) / (last - first)))
+    falling = max(0.0, step - first - (1 - recipe.decay) * (last - first))
+    factor *= peak * 0.5 * (1 + math.cos(math.pi * falling / (recipe.decay * (last - first))))
     for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate * factor

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from posebench.benchmark.training.recipe import Recipe
-from posebench.cloud import Clouds
-from posebench.interfaces import Batch
 from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 
@@ -99,18 +97,4 @@ def spread_evenly(
     weights = torch.where(outside, 1 - weights, weights)
     return SurfacePoints(
         faces[triangle], torch.cat([1 - weights.sum(dim=2, keepdim=True), weights], dim=2)
-    )
-
-
-def pairs_to_watch(recipe: Recipe, meshes: Tensor, faces: Tensor) -> Batch:
-    """16 training pairs that the run is watched on, the same all along."""
-    generator = part_generator(recipe, "watch", str(meshes.device))
-    pairs = training_pairs(replace(recipe, batch=16), meshes, faces, generator)
-    pose, identity, target, _ = next(pairs)
-    return Batch(
-        Clouds.dense(pose),
-        Clouds.dense(identity),
-        Clouds.dense(target),
-        torch.zeros((16, 1, 3), dtype=torch.int64, device=meshes.device),
-        torch.arange(16),
     )

@@ -1,22 +1,10 @@
-"""Recipes: everything that decides the weights a training run ends with.
-
-As TOML, several runs in one file, each a change to its victim's default:
-
-[[run]]
-name = "npt-adversarial"             # also the run's folder
-victim = "npt"
-start = "npt-clean"                  # go on from an earlier run of the file
-adversarial = { attack = "fgm", eps = 0.08 }
-"""
+"""Recipes: everything that decides the weights a training run ends with."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +26,8 @@ equal parts; half as long was enough for the networks that max-pool the pose (ou
 GC-Transformer equal parts were worse: at the clean part's rate it diverged, at half of it it ended
 less robust (docs/reproduction.md)."""
 
+REGIMES = ("protocol", "open")
+
 
 def adversarial_part(victim: str, **given: Any) -> Adversarial:
     """The default adversarial part of a victim with the given changes."""
@@ -50,12 +40,13 @@ class Recipe:
 
     Attributes:
         victim, size: registry names.
-        steps: optimiser steps; the learning rate decays to zero over them (half a cosine).
+        steps: optimiser steps of all parts.
+        decay: share of a part's last steps over which its rates fall to zero (half a cosine).
         batch: pairs per step.
         points: vertices of identity and target a step sees; None for whole meshes.
         pose_points: vertices of the pose source, for victims with free point counts.
         surface: share of pose sources, and of identities, whose points are drawn evenly from the
-            mesh's area instead of from its vertices; subsets of points only.
+            mesh's area instead of from its vertices; subsets of points of the protocol only.
         matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
         warmup: steps over which the rates rise from zero.
         bf16: run the forward under bfloat16 autocast.
@@ -63,11 +54,14 @@ class Recipe:
         adversarial: what the last part of the steps trains on; None for clean training.
         network: constructor arguments of the victim besides the width, for ablations.
         start: sha256 of the clean weights that take the place of the clean part; None to train it.
+        regime: where pairs come from: "protocol", 16 identities in 400 poses as in the paper, or
+            "open", people, poses and points drawn anew at every step.
     """
 
     victim: str
     size: str = "compact"
     steps: int = 40_000
+    decay: float = 1.0
     batch: int = 8
     points: int | None = 256
     pose_points: int | None = 256
@@ -80,6 +74,7 @@ class Recipe:
     adversarial: Adversarial | None = None
     start: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
+    regime: str = "protocol"
 
     @property
     def clean_steps(self) -> int:
@@ -102,8 +97,14 @@ class Recipe:
         for name in ("matrix_rate", "rate"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if not 0 < self.decay <= 1:
+            raise InputError(f"decay must be above 0 and at most 1, got {self.decay}")
         if not 0 <= self.surface <= 1:
             raise InputError(f"surface must be 0..1, got {self.surface}")
+        if self.regime not in REGIMES:
+            raise unknown("regime", self.regime, REGIMES)
+        if self.surface and self.regime == "open":
+            raise InputError("surface is the protocol's: the open regime draws its own points")
         if self.surface and self.points is None:
             raise InputError(
                 "surface needs points and pose_points: whole meshes are their vertices"
@@ -137,18 +138,6 @@ DEFAULT_RECIPES = {
 OTHERS_STEPS = 24_000
 """Steps of a victim that another package has added, unless told otherwise."""
 
-SHIPPED = "shipped"
-"""As a start: the clean weights that come with the library."""
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """A recipe, the name of its folder, and what it goes on from: an earlier run, or SHIPPED."""
-
-    name: str
-    recipe: Recipe
-    start: str | None = None
-
 
 def recipe_for(
     victim: str,
@@ -162,7 +151,10 @@ def recipe_for(
     """The default recipe of a victim with the wanted changes.
 
     An adversarial part comes on top of the clean recipe's steps, and is as long as makes its
-    ``after`` true. ``steps`` counts both parts.
+    ``after`` true. ``steps`` counts both parts. With another batch and nothing said about them,
+    the run sees as many pairs as the default's, and both rates grow with the batch's square root
+    (Malladi et al., arXiv 2205.10287, for Adam; for Muon, whose steps have a fixed size, too, our
+    choice).
     """
     if victim not in VICTIMS:
         raise unknown("victim", victim, VICTIMS)
@@ -176,102 +168,15 @@ def recipe_for(
             "points": min(recipe.points, limit),
             "pose_points": min(recipe.pose_points, limit),
         }
+    grown = (changes.get("batch") or recipe.batch) / recipe.batch
+    if grown > 0:
+        for name in ("matrix_rate", "rate"):
+            changes.setdefault(name, getattr(recipe, name) * math.sqrt(grown))
     if steps is None:
-        steps = recipe.steps
+        steps = max(1, round(recipe.steps / grown)) if grown > 0 else recipe.steps
         if adversarial is not None and adversarial.after:
             steps = round(steps / adversarial.after)
     return replace(recipe, size=size, steps=steps, adversarial=adversarial, **{**points, **changes})
-
-
-def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
-    """The runs of a shipped recipe (by name) or of a TOML file; ``common`` changes all of them.
-
-    Raises:
-        InputError: no such file, not TOML, an unknown key, or a value of the wrong kind.
-    """
-    path = Path(name)
-    if path.suffix != ".toml":
-        shipped = Path(str(files("posebench.benchmark.training").joinpath("recipes")))
-        path = shipped / f"{name}.toml"
-        if not path.is_file():
-            raise unknown("recipe", name, [each.stem for each in sorted(shipped.glob("*.toml"))])
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"recipe {path}: {error}") from error
-    check_keys(content, ("run",), path)
-    entries = content.get("run")
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"recipe {path}: holds no [[run]]")
-    runs: list[TrainingRun] = []
-    for entry in entries:
-        run = _read_run(entry, common, path)
-        names = [each.name for each in runs]
-        if run.name in names:
-            raise InputError(f"recipe {path}: two runs are called {run.name!r}")
-        if run.start is not None and run.start not in (*names, SHIPPED):
-            raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
-        runs.append(run)
-    return runs
-
-
-def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
-    known = ["name", "whole_meshes", *(each.name for each in fields(Recipe))]
-    check_keys(entry, known, path)
-    for key in ("name", "victim"):
-        if not isinstance(entry.get(key), str):
-            raise InputError(f"recipe {path}: a run lacks {key!r}")
-    if entry["name"] in ("", "..") or Path(entry["name"]).name != entry["name"]:
-        raise InputError(f"recipe {path}: name {entry['name']!r} is not a folder's name")
-    settings = {key: value for key, value in entry.items() if key not in ("name", "start")}
-    where = f"recipe {path}: {entry['name']}"
-    check_kinds(settings, {**kinds(Recipe), "whole_meshes": "bool"}, where)
-    if "adversarial" in settings:
-        check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
-        check_kinds(settings["adversarial"], kinds(Adversarial), where)
-    elif "start" in entry:
-        raise InputError(f"{where}: start needs an adversarial part that goes on from there")
-    try:
-        if "adversarial" in settings:
-            settings["adversarial"] = adversarial_part(entry["victim"], **settings["adversarial"])
-        recipe = recipe_for(**{**settings, **common})
-    except (TypeError, InputError) as error:
-        raise InputError(f"{where}: {error}") from error
-    return TrainingRun(entry["name"], recipe, entry.get("start"))
-
-
-def check_keys(table: Any, known: Any, path: Path) -> None:
-    """An unknown key is an error that suggests the nearest known one."""
-    if not isinstance(table, dict):
-        raise InputError(f"recipe {path}: expected a table with keys {', '.join(known)}")
-    for key in table:
-        if key not in known:
-            raise InputError(f"recipe {path}: {unknown('key', key, known)}")
-
-
-KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "a text"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": ((bool,), "true or false"),
-    "dict": ((dict,), "a table"),
-    "Schedule": ((str,), "a text"),
-    "Adversarial": ((dict,), "a table"),
-}
-"""What TOML may hold for a field of this type, and how to say so; a bool is no number."""
-
-
-def kinds(made: type) -> dict[str, str]:
-    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
-    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
-
-
-def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:
-    """Raise InputError naming the key whose value is of another type than its field."""
-    for key, value in table.items():
-        types, words = KINDS[wanted[key]]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise InputError(f"{where}: {key} must be {words}, got {value!r}")
 
 
 def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

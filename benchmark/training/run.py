@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from posebench.benchmark.records.store import environment
-from posebench.benchmark.runs.run import resolve_device
-from posebench.benchmark.training.card import card_text, make_card, measured
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.store import write_record
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.training.card import Card, make_card, measured
+from posebench.benchmark.training.card_text import card_text
+from posebench.benchmark.training.checkpoint import differences
 from posebench.benchmark.training.distributed import process_group, rank_and_world
-from posebench.benchmark.training.loop import Progress, train
-from posebench.benchmark.training.recipe import SHIPPED, Recipe, TrainingRun
-from posebench.benchmark.training.time_budget import planned
-from posebench.errors import InputError
+from posebench.benchmark.training.log import TrainingLog
+from posebench.benchmark.training.loop import Deferred, Trained, train, undisturbed
+from posebench.benchmark.training.progress import Progress
+from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.recipe_file import SHIPPED, TrainingRun
+from posebench.benchmark.training.state import HowToTrain
+from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
+from posebench.errors import InputError, out_of_memory
 from posebench.files import check_writable, write_atomically
-from posebench.victims import SIZES, load_victim, read_weights, write_weights
+from posebench.victims import SIZES, PoseTransferNetwork, load_network, read_weights, write_weights
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
     import rich.progress
 
-TRAINING_TIME = 0.85
-"""Share of a budget that steps are planned for; the rest is for slow moments and the card."""
+CARD_TIME = 0.07
+"""Share of a budget that is kept for the card, which fits itself into it."""
+
+CARD_SECONDS = 60.0
+"""At most this much is kept: on a current core all of a compact network's card."""
 
 MAX_THREADS = 1024
 
@@ -39,11 +49,13 @@ class TrainOptions:
     """How to train, as opposed to what: none of this is part of a recipe.
 
     Attributes:
-        device: "auto" or a torch device.
+        device: as users name it, such as "auto".
         threads: of the CPU; 0 leaves torch's choice.
         compiled: run the network through torch.compile.
         recompute: gradient checkpointing, for victims that can.
         budget: seconds for everything asked for; None for as long as it takes.
+        records: folder for the records of what the card tells; None writes none.
+        deferred: when to heed a wish to stop, see ``loop.Deferred``.
     """
 
     device: str = "auto"
@@ -51,27 +63,35 @@ class TrainOptions:
     compiled: bool = False
     recompute: bool = False
     budget: float | None = None
+    records: Path | None = None
+    deferred: Deferred = undisturbed
 
 
 def train_runs(
-    runs: list[TrainingRun], out: Path, options: TrainOptions, bar: rich.progress.Progress
+    runs: Sequence[TrainingRun], out: Path, options: TrainOptions, bar: rich.progress.Progress
 ) -> list[Path]:
     """Train or resume one run after another, each in its folder below ``out``.
 
-    What is left of a budget is dealt evenly over the runs that are still to come. Returns the
-    weights' paths.
+    What is left of a budget is dealt over the runs that are still to come, by their shares; where
+    it does not reach, the last ones are left out. Returns the weights' paths.
     """
-    began, paths = time.monotonic(), []
+    options = replace(options, records=out / "records")
+    began = time.monotonic()
+    paths: list[Path] = []
     for number, run in enumerate(runs):
-        share = None
+        budget = None
         if options.budget is not None:
             left = options.budget - (time.monotonic() - began)
-            share = max(left, 0.0) / (len(runs) - number)
+            budget = dealt(left, [each.share for each in runs[number:]])
+            if budget < LEAST and paths:
+                names = ", ".join(each.name for each in runs[number:])
+                say(bar, f"the time is up; not trained: {names}")
+                break
         start = None if run.start is None else out / run.start / WEIGHTS
         if run.start == SHIPPED:
             start = shipped_path(run.recipe.victim, run.recipe.size)
-        path = train_one(run.recipe, out / run.name, start, replace(options, budget=share), bar)
-        paths.append(path)
+        single = replace(options, budget=budget)
+        paths.append(train_one(run.recipe, out / run.name, start, single, bar))
     return paths
 
 
@@ -84,10 +104,15 @@ def train_one(
 ) -> Path:
     """Train or resume, evaluate on every split, write weights, card and log.
 
-    With a budget the number of steps is chosen so that they fit, from the measured time of a
-    step; a run that is resumed keeps its number. Weights are written before they are evaluated,
-    and what the card holds of their evaluation is what time was left for.
+    With a budget the clock chooses the number of steps, see ``time_budget``; a run that is
+    resumed keeps what was chosen. Weights are written before they are evaluated, and what the
+    card holds of their evaluation is what time was left for.
     Returns the weights' path.
+
+    Raises:
+        InputError: settings that cannot be, a budget that is over before the first step, or too
+            little memory.
+        KeyboardInterrupt: if asked to stop.
     """
     began = time.monotonic()
     if not 0 <= options.threads <= MAX_THREADS:
@@ -95,81 +120,117 @@ def train_one(
     if options.threads:
         torch.set_num_threads(options.threads)
     check_writable(folder)
-    network = None
-    if start is not None:
-        network, _ = load_victim(recipe.victim, weights=start)
-        if network.width != SIZES[recipe.size].width:
-            raise InputError(f"weights {start}: of width {network.width}, not of {recipe.size}")
-        recipe = replace(recipe, start=weights_fingerprint(start))
+    network, recipe = started(recipe, start)
+    training_end = end = math.inf
+    if options.budget is not None:
+        end = began + options.budget
+        training_end = end - min(CARD_TIME * options.budget, CARD_SECONDS)
+        recipe = replace(recipe, decay=DECAY)
     path = folder / WEIGHTS
-    with process_group(resolve_device(options.device)) as device:
-        deadline = math.inf
-        if options.budget is not None:
-            deadline = began + options.budget * TRAINING_TIME
-            recipe = planned(recipe, folder, deadline, device, compiled=options.compiled)
-        if finished(path, recipe):
+    with process_group(options.device) as device:
+        if finished(path, recipe, paced=options.budget is not None):
             if not rank_and_world()[0]:
-                bar.console.print(f"weights {path} (finished before)", soft_wrap=True, markup=False)
+                say(bar, f"weights {path} (finished before)")
             return path
+        if time.monotonic() >= training_end:
+            raise InputError(f"the budget ends before the first step of {folder.name}")
         made = environment(device)  # now: the tree may change while it trains
-        job = bar.add_task(folder.name, total=recipe.steps)
         log = TrainingLog(folder / LOG)
-
-        def report(progress: Progress) -> None:
-            log.add(progress)
-            text = f"{folder.name} loss {progress.loss * 1e4:.1f}e-4"
-            if progress.attacked_loss:
-                text += f", attacked {progress.attacked_loss * 1e4:.1f}e-4"
-            text += f", {progress.samples_per_second:.0f}/s"
-            bar.update(job, completed=progress.step, description=text)
-
-        trained = train(
-            recipe,
-            folder,
-            start=network,
-            device=device,
-            compile_network=options.compiled,
-            recompute=options.recompute,
-            report=report,
-            deadline=deadline,
-        )
-        if rank_and_world()[0]:
-            return path
-        card = make_card(trained, recipe, log.rows, made)
-        write_weights(path, trained.network, card)  # usable even if the evaluation is cut off
-        end = math.inf if options.budget is None else began + options.budget
-        card |= measured(trained.network, recipe, device=device, bar=bar, deadline=end)
-        write_weights(path, trained.network, card)
-        write_atomically(folder / CARD, card_text(recipe.victim, card))
-        note = f"weights {path}, card {folder / CARD}"
-        bar.console.print(note, soft_wrap=True, markup=False)
+        try:
+            trained = train(
+                recipe,
+                folder,
+                start=network,
+                how=HowToTrain(device, options.compiled, options.recompute),
+                report=reporting(log, recipe, folder.name, bar),
+                deadline=training_end,
+                deferred=options.deferred,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise InputError(memory_advice(recipe, folder)) from error
+        if not rank_and_world()[0]:
+            card = make_card(trained, log.rows, made)
+            # Usable from here on, should the evaluation be cut off.
+            write_weights(path, trained.network, card.as_json())
+            found = measured(trained.network, trained.recipe, device=device, bar=bar, deadline=end)
+            write_results(trained, replace(card, **found.on_card), folder)
+            if options.records is not None:
+                write_records(found.records, path, options.records)
+            say(bar, f"weights {path}, card {folder / CARD}; {trained.seconds:.0f} s of steps")
     return path
 
 
-def finished(path: Path, recipe: Recipe) -> bool:
-    """Whether the weights are there and are the end of this very recipe."""
-    card = (read_weights(path) or {}).get("card", {}) if path.is_file() else {}
-    same: bool = card.get("recipe") == json.loads(json.dumps(asdict(recipe)))
-    return same and card["steps_done"] == recipe.steps and "splits" in card
+def started(recipe: Recipe, start: Path | None) -> tuple[PoseTransferNetwork | None, Recipe]:
+    """The network that takes the clean part's place, and the recipe that names it.
+
+    Raises:
+        InputError: if it is of another victim or size.
+    """
+    if start is None:
+        return None, recipe
+    network, _ = load_network(recipe.victim, weights=start)
+    if network.width != SIZES[recipe.size].width:
+        raise InputError(f"weights {start}: of width {network.width}, not of {recipe.size}")
+    return network, replace(recipe, start=weights_fingerprint(start))
 
 
-class TrainingLog:
-    """One JSON line per report; lines that a resumed run makes again are replaced."""
+def finished(path: Path, recipe: Recipe, *, paced: bool) -> bool:
+    """Whether the weights are there and are the end of this very recipe.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            try:
-                self.rows = [dict(json.loads(line)) for line in lines]
-                [row["step"] + row["loss"] for row in self.rows]
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{path} is damaged ({error}); delete it") from error
+    Of a ``paced`` run, one inside a time budget, the recipe on the card has other lengths.
+    """
+    if not path.is_file():
+        return False
+    card = (read_weights(path) or {}).get("card", {})
+    stored = card.get("recipe")
+    if not isinstance(stored, dict) or differences(stored, recipe, lengths=not paced):
+        return False
+    return bool(card.get("steps_done") == stored["steps"] and "splits" in card)
 
-    def add(self, progress: Progress) -> None:
-        """Append a report."""
-        self.rows = [row for row in self.rows if row["step"] < progress.step]
-        self.rows.append(asdict(progress))
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
-        write_atomically(self.path, text)
+
+def reporting(
+    log: TrainingLog, recipe: Recipe, name: str, bar: rich.progress.Progress
+) -> Callable[[Progress], None]:
+    """What a run's reports go to: its log and the progress bar."""
+    job = bar.add_task(name, total=recipe.steps)
+
+    def report(progress: Progress) -> None:
+        log.add(progress)
+        text = f"{name} loss {progress.loss * 1e4:.1f}e-4"
+        if progress.attacked_loss:
+            text += f", attacked {progress.attacked_loss * 1e4:.1f}e-4"
+        text += f", {progress.samples_per_second:.0f}/s"
+        bar.update(job, completed=progress.step, total=progress.steps, description=text)
+
+    return report
+
+
+def memory_advice(recipe: Recipe, folder: Path) -> str:
+    """One line on what to do when a step does not fit."""
+    points = "whole meshes" if recipe.points is None else f"{recipe.points} points"
+    more = ", or use --recompute" if recipe.victim.startswith("gct") else ""
+    return (
+        f"out of memory in steps of {recipe.batch} pairs of {points}: try a smaller --batch, "
+        f"--points or --size{more}, with another folder than {folder}"
+    )
+
+
+def write_results(trained: Trained, card: Card, folder: Path) -> None:
+    """The weights with their whole card, and the card as Markdown."""
+    content = card.as_json()
+    write_weights(folder / WEIGHTS, trained.network, content)
+    write_atomically(folder / CARD, card_text(trained.recipe.victim, content))
+
+
+def write_records(records: Sequence[Record], weights: Path, folder: Path) -> None:
+    """Records of weights that are on disk by now, so that their fingerprint is known."""
+    for record in records:
+        known = replace(record.cell.weights, sha256=weights_fingerprint(weights))
+        write_record(folder, replace(record, cell=replace(record.cell, weights=known)))
+
+
+def say(bar: rich.progress.Progress, line: str) -> None:
+    """A line for the user beside the progress bar."""
+    bar.console.print(line, soft_wrap=True, markup=False)

@@ -48,8 +48,8 @@ def training_step(
                 seed=recipe.seed,
                 generator=generator,
             )
-        transfer = network.compiled or network.transfer
-        output = transfer(pose, identity, generator=generator).float()
+        moved = network.transferred(pose, identity, generator=generator)
+        output = moved.float()
     errors = (output - target).square().mean(dim=(1, 2))
     loss = errors.mean()
     if faces is not None:

@@ -1,70 +1,107 @@
-"""Training inside a time budget: how many steps fit, from the measured time of a step."""
+"""Training inside a time budget: how long a part of the run becomes, chosen by the clock once.
+
+A part trains at its full rate until a share of its time is gone. Then as many steps as the rest of
+the time will hold are what is left, and over them the rate falls to zero. No step is spent on a
+trial, nothing but the pace so far is extrapolated, and only over the last half. What was chosen
+stands in the recipe (``steps``, ``decay``, ``adversarial.after``), which repeats the run without a
+clock. See docs/design/009-time-budget.md.
+"""
 
 from __future__ import annotations
 
 import math
-import tempfile
-import time
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import torch
-
-from posebench.benchmark.training.checkpoint import stored_recipe
-from posebench.benchmark.training.distributed import average_over_ranks
-from posebench.benchmark.training.loop import train
 from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 
-TRIAL_STEPS = 32
-"""Steps that are tried, of which the second half is timed."""
+DECAY = 0.5
+"""Share of a budgeted part over which its rates fall."""
+
+WARM_UP = 3
+"""First steps that do not count for the pace: they compile and allocate."""
+
+WARM_UP_SHARE = 0.05
+"""Share of a part's time after which steps count all the same."""
+
+GRADIENT_COST = 2 / 3
+"""A forward and a gradient to the pose, as a share of a training step (no weight gradients)."""
+
+LEAST = 10.0
+"""Seconds below which no run of several is begun: it could not load its meshes."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-def seconds_per_step(recipe: Recipe, device: str, *, compiled: bool) -> float:
-    """Measured wall time of one step, averaged over the parts of the run.
+@dataclass
+class PartClock:
+    """Time and steps of the part that trains, as far as they count for its pace.
 
-    On throw-away weights; each part is warmed up first.
+    Attributes:
+        seconds, steps: counted so far.
+        waited: seconds before the count began.
     """
-    lengths = {"clean": recipe.clean_steps if recipe.start is None else 0}
-    lengths["adversarial"] = recipe.steps - recipe.clean_steps
-    seconds = 0.0
-    for part, length in lengths.items():
-        if not length:
-            continue
-        trial = replace(recipe, steps=TRIAL_STEPS, start=None)
-        if part == "clean":
-            trial = replace(trial, adversarial=None)
-        elif recipe.adversarial is not None:
-            trial = replace(trial, adversarial=replace(recipe.adversarial, after=0.0))
-        with tempfile.TemporaryDirectory() as folder:
-            stamps: list[float] = []
-            train(
-                trial,
-                Path(folder),
-                device=device,
-                compile_network=compiled,
-                report=lambda progress, stamps=stamps: stamps.append(time.monotonic()),  # type: ignore[misc]
-                checkpoint_seconds=math.inf,
-            )
-        half = stamps[len(stamps) // 2 :]
-        seconds += length * (half[-1] - half[0]) / (len(half) - 1)
-    return seconds / sum(lengths.values())
+
+    seconds: float = 0.0
+    steps: int = 0
+    waited: float = 0.0
+
+    def tick(self, steps: int, seconds: float, done: int, left: float) -> None:
+        """Add ``steps`` that took ``seconds``; ``done`` of the part's are over, ``left`` seconds
+        remain to it."""
+        if not self.steps and done <= WARM_UP:
+            self.waited += seconds
+            if self.waited < WARM_UP_SHARE * (self.waited + max(left, 0.0)):
+                return
+        self.seconds += seconds
+        self.steps += steps
+
+    def steps_to_come(self, left: float, decay: float) -> int | None:
+        """How many more steps fit into the seconds ``left``; None until it is time to say."""
+        left = max(left, 0.0)
+        if not self.steps or self.seconds < (1 - decay) * (self.seconds + left):
+            return None
+        return int(left * self.steps / self.seconds) if self.seconds else 0
 
 
-def planned(
-    recipe: Recipe, folder: Path, deadline: float, device: str, *, compiled: bool
-) -> Recipe:
-    """The recipe with as many steps as fit before the deadline, or as its checkpoint has."""
-    if (stored := stored_recipe(folder)) is not None:
-        return replace(recipe, steps=int(stored["steps"]))
-    step = torch.tensor(seconds_per_step(recipe, device, compiled=compiled))
-    average_over_ranks([step])  # all processes must plan the same
-    fitting = int((deadline - time.monotonic()) / float(step))
-    if fitting < 1:
-        raise InputError(f"the budget ends before the first step of {folder.name}")
-    return replace(recipe, steps=min(recipe.steps, fitting))
+def clean_time(recipe: Recipe) -> float:
+    """The clean part's share of a run's time, estimated from the arithmetic of its attack.
+
+    If that is off, the parts' lengths are not quite in the proportion the recipe asks for; the
+    whole still ends in time.
+    """
+    if recipe.adversarial is None:
+        return 1.0
+    if recipe.start is not None:
+        return 0.0
+    attack = recipe.adversarial.made(1.0)
+    passes = 0 if recipe.adversarial.attack == "noise" else getattr(attack, "iterations", 1)
+    cost = 1 + (1 - recipe.adversarial.clean_share) * passes * GRADIENT_COST
+    after = recipe.clean_steps / recipe.steps
+    return after / (after + (1 - after) * cost)
+
+
+def with_length(recipe: Recipe, part_steps: int, *, adversarial: bool) -> Recipe:
+    """The recipe with another length of one of its parts; the other's stays."""
+    if recipe.adversarial is None:
+        return replace(recipe, steps=part_steps)
+    clean = recipe.clean_steps if adversarial else part_steps
+    rest = part_steps if adversarial else recipe.steps - recipe.clean_steps
+    part = replace(recipe.adversarial, after=clean / max(1, clean + rest))
+    return replace(recipe, steps=clean + rest, adversarial=part)
+
+
+def dealt(left: float, shares: Sequence[float], least: float = LEAST) -> float:
+    """Seconds of ``left`` for the first of several runs that want ``shares`` of it.
+
+    Where there is too little for all, the last ones go without, so that the first get at least
+    ``least`` each.
+    """
+    wanted = list(shares)
+    while len(wanted) > 1 and left * min(wanted) / sum(wanted) < least:
+        wanted.pop()
+    return max(0.0, left) * wanted[0] / sum(wanted)
 
 
 def seconds_of(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Cost of SOR, scans, FGM and training steps as ratios to what they stand on; not asserted.
+"""Cost of SOR, scans, FGM, training steps and their pairs as ratios to a base; not asserted.
 
 Run by ``pytest tests/benchmarks --benchmark-only --benchmark-json=FILE``; the ratios are in
 ``extra_info`` of the file. Both sides are timed in turns, so that other load meets both.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 
 import jaxtyping
 import numpy as np
@@ -19,12 +20,14 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from posebench.attacks import FGM, PGD, run_attack
-from posebench.benchmark.data.anny import load_task, training_meshes
+from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import load_body
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.depth_camera import CAMERAS, HEIGHT, WIDTH, camera, rays, visible
 from posebench.benchmark.data.scan import SEVERITIES, scan_mesh
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.open_pairs import open_pairs
 from posebench.benchmark.training.optimisers import make_optimisers
 from posebench.benchmark.training.pairs import Pairs, training_pairs
 from posebench.benchmark.training.recipe import DEFAULT_RECIPES, Recipe
@@ -234,3 +237,21 @@ def eight_steps(
     """What the training loop does between two reports."""
     for step in range(8):
         training_step(network, optimisers, recipe, step, next(pairs), generator)
+
+
+@pytest.mark.parametrize("victim", ["npt", "npt-mp"])
+def test_open_pairs_against_clean_step(benchmark: BenchmarkFixture, victim: str) -> None:
+    """Eight batches of the open regime against eight clean steps on pairs already drawn."""
+    torch.set_num_threads(1)
+    recipe = replace(DEFAULT_RECIPES[victim], regime="open", matrix_rate=1e-6)
+    network = initial_network(recipe).train()
+    generator = generator_for(0)
+    pairs = open_pairs(recipe, generator, "cpu")
+    drawn = repeat(next(pairs))
+    optimisers = make_optimisers(network, recipe)
+    record(
+        benchmark,
+        lambda: [next(pairs) for _ in range(8)],
+        lambda: eight_steps(network, optimisers, recipe, drawn, generator),
+        "clean training steps without drawing",
+    )

@@ -336,6 +336,9 @@
     { key: "flags", name: "flags", value: (row) => row.flags.join(" ") },
   ];
 
+  const ALPHABET = new Intl.Collator();
+  const ROWS_AT_ONCE = 1000; // more of them make every keystroke wait
+
   function sortValue(row, column) {
     return column.value ? column.value(row) : row[column.key];
   }
@@ -345,7 +348,7 @@
     if (a === b) return 0;
     if (a === null || a === undefined || a === "") return 1;
     if (b === null || b === undefined || b === "") return -1;
-    const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+    const order = typeof a === "number" && typeof b === "number" ? a - b : ALPHABET.compare(String(a), String(b));
     return descending ? -order : order;
   }
 
@@ -372,21 +375,34 @@
     });
     table.append(element("thead", {}, element("tr", {}, ...heads)));
     const body = table.appendChild(element("tbody"));
+    const more = element("button", { type: "button", id: "cells-more" });
+    table.parentElement.after(more);
+    const texts = new Map(DATA.cells.map((row) => [row, [row.task, row.victim, row.training, row.attack || "none",
+      row.defense || "none", row.access, row.flags.join(" "), row.weights_name || ""].join(" ").toLowerCase()]));
+    let rows = [], drawn = 0;
 
     function fill() {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const rows = DATA.cells.filter((row) => {
-        const text = [row.task, row.victim, row.training, row.attack || "none", row.defense || "none", row.access, row.flags.join(" "), row.weights_name || ""].join(" ").toLowerCase();
-        return Object.entries(filters).every(([key, filter]) => !filter.value || (row[key] || "none") === filter.value)
-          && words.every((word) => text.includes(word));
-      });
+      const chosen = Object.entries(filters).filter(([, filter]) => filter.value);
+      rows = DATA.cells.filter((row) => chosen.every(([key, filter]) => (row[key] || "none") === filter.value)
+        && words.every((word) => texts.get(row).includes(word)));
       rows.sort((a, b) => compare(sortValue(a, sorted.column), sortValue(b, sorted.column), sorted.descending));
       heads.forEach((head, at) => {
         if (COLUMNS[at] === sorted.column) head.setAttribute("aria-sort", sorted.descending ? "descending" : "ascending");
         else head.removeAttribute("aria-sort");
       });
-      body.replaceChildren(...rows.map(line));
-      byId("cells-count").textContent = `${rows.length} of ${DATA.cells.length} results`;
+      body.replaceChildren();
+      drawn = 0;
+      showMore();
+    }
+
+    function showMore() {
+      body.append(...rows.slice(drawn, drawn + ROWS_AT_ONCE).map(line));
+      drawn = Math.min(drawn + ROWS_AT_ONCE, rows.length);
+      const left = rows.length - drawn;
+      more.hidden = !left;
+      more.textContent = `Show ${Math.min(left, ROWS_AT_ONCE)} more`;
+      byId("cells-count").textContent = `${rows.length} of ${DATA.cells.length} results${left ? `, the first ${drawn} shown` : ""}`;
     }
 
     function line(row) {
@@ -407,6 +423,7 @@
       return made;
     }
 
+    more.addEventListener("click", showMore);
     search.addEventListener("input", fill);
     // The search's own change event comes when a row is clicked, and must not replace that row.
     form.addEventListener("change", (event) => event.target === search || fill());

@@ -10,18 +10,21 @@ with the giver's raw scan as pose source.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Generator
 
-from posebench.benchmark.data.anny import MAX_SAMPLES, PROTOCOL_SEED, TASKS
-from posebench.benchmark.data.datasets import (
-    DATASET_TASKS,
+from posebench.benchmark.data.dfaust import Dfaust, find_dfaust
+from posebench.benchmark.data.folder_task import DatasetTask, FolderMeshes
+from posebench.benchmark.data.layouts import (
     LAYOUTS,
     Key,
+    Layout,
     MeshFolder,
     Pair,
     Split,
@@ -29,42 +32,88 @@ from posebench.benchmark.data.datasets import (
     find_meshes,
     read_list,
 )
-from posebench.benchmark.data.dfaust import Dfaust, find_dfaust
-from posebench.benchmark.data.folder_task import DatasetTask, FolderMeshes
 from posebench.benchmark.data.mesh_cache import open_meshes
+from posebench.benchmark.data.task import (
+    MAX_SAMPLES,
+    PROTOCOL_SEED,
+    Progress,
+    TaskName,
+    check_samples,
+)
 from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.rng import generator_for
 
-Progress = Callable[[int], None]
 
+class OnDisk(ABC):
+    """What data sets in POSEBENCH_DATA share; see :class:`~posebench.benchmark.data.task.Dataset`.
 
-def load_dataset_task(
-    name: str, *, samples: int, vertices: int | None = None, progress: Progress | None = None
-) -> DatasetTask:
-    """The first ``samples`` pairs of a split of data in ``POSEBENCH_DATA``.
-
-    ``vertices``, if given, must be the data's own count: meshes are never simplified. A folder of
-    mesh files is converted first, which ``progress`` follows.
-
-    Raises:
-        InputError: unknown task, no such data, meshes that the pairs need missing, a count that is
-            not the data's.
+    Meshes are never simplified, so ``vertices``, if given, must be the data's own count.
     """
-    if name not in DATASET_TASKS:
-        raise unknown("task", name, (*TASKS, *DATASET_TASKS))
-    if not 1 <= samples <= MAX_SAMPLES:
-        raise InputError(f"samples must be 1..{MAX_SAMPLES}, got {samples}")
-    dataset, split = name.split("/")
-    if dataset == "dfaust":
-        task = _dfaust_task(name, split, samples)
-    else:
-        task = _folder_task(name, LAYOUTS[dataset].splits[split], samples, progress)
-    if vertices not in (None, task.vertices):
-        raise InputError(
-            f"{name} has {task.vertices} vertices, not {vertices}: ask for vertices={task.vertices}"
-        )
-    return task
+
+    on_disk = True
+    own_vertices = True
+
+    @abstractmethod
+    def tasks(self) -> tuple[str, ...]: ...
+
+    @abstractmethod
+    def pairs(self, name: str, samples: int, progress: Progress | None) -> DatasetTask:
+        """The task; its name and the number of samples are checked."""
+
+    def families(self) -> tuple[str, ...]:
+        return ()
+
+    def parse(self, name: str) -> TaskName:
+        if name not in self.tasks():
+            raise unknown("task", name, self.tasks())
+        return TaskName(name, distorted=name.endswith("/scans"), trivial=name)
+
+    def load(
+        self,
+        name: str,
+        *,
+        samples: int,
+        vertices: int | None = None,
+        progress: Progress | None = None,
+    ) -> DatasetTask:
+        self.parse(name)
+        check_samples(samples)
+        task = self.pairs(name, samples, progress)
+        if vertices not in (None, task.vertices):
+            raise InputError(
+                f"{name} has {task.vertices} vertices, not {vertices}: ask for "
+                f"vertices={task.vertices}"
+            )
+        return task
+
+
+@dataclass(frozen=True)
+class FolderPairs(OnDisk):
+    """A data set of identities x poses by its key in ``LAYOUTS``, its files converted once."""
+
+    dataset: str
+
+    @property
+    def layout(self) -> Layout:
+        """How its files are named, and its splits."""
+        return LAYOUTS[self.dataset]
+
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(f"{self.dataset}/{split}" for split in self.layout.splits)
+
+    def pairs(self, name: str, samples: int, progress: Progress | None) -> DatasetTask:
+        return _folder_task(name, self.layout.splits[name.split("/")[1]], samples, progress)
+
+
+class DfaustPairs(OnDisk):
+    """Dynamic FAUST."""
+
+    def tasks(self) -> tuple[str, ...]:
+        return ("dfaust/registrations", "dfaust/scans")
+
+    def pairs(self, name: str, samples: int, progress: Progress | None) -> DatasetTask:
+        return _dfaust_task(name, name.split("/")[1], samples)
 
 
 def split_pairs(name: str, folder: MeshFolder, split: Split) -> tuple[list[Pair], Path | None]:

@@ -1,0 +1,126 @@
+"""What the terminal shows of a run."""
+
+from __future__ import annotations
+
+import math
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.curves import curve_area
+from posebench.benchmark.runs.run import CellResult, sweeps_of
+from posebench.benchmark.stats.bootstrap import Summary
+from posebench.benchmark.stats.success import KAPPAS
+
+CAPTION = """\
+PMD x1e-4, mean [95 % bootstrap interval over pairs]
+noise: random perturbation of the same size, worst of 3
+success: attacked PMD > 10 among pairs with clean PMD <= 10
+x2 worse: attacked PMD at least doubled; clean fails: clean PMD > 10"""
+
+
+def scaled(summary: Summary) -> str:
+    """Mean with its 95 % interval in the field's unit, x 1e-4."""
+    if math.isnan(summary.mean):
+        return "undefined"
+    low, high = summary.ci95
+    return f"{summary.mean * 1e4:.1f}\n[{low * 1e4:.1f}, {high * 1e4:.1f}]"
+
+
+def percent(value: float) -> str:
+    """A share in per cent; a dash where undefined."""
+    return "-" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def print_run(results: list[CellResult]) -> None:
+    """The table of one run, its baselines, flags and cost."""
+    console = Console()
+    console.print(run_table([result.record for result in results]))
+    trivial = results[0].record.metrics.trivial
+    console.print(
+        "without any skill: "
+        + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
+    )
+    for label, records in sweeps_of(results).items():
+        if (area := curve_area(records)) is not None:
+            console.print(f"{label}: PMD x1e-4 averaged over the swept eps {area * 1e4:.1f}")
+    attacked = results[0].record.cell.attack is not None
+    if attacked and all(each.record.cell.weights.training == "clean" for each in results):
+        console.print("adversarial training: no such weights are shipped for this victim yet")
+    for result in results:
+        print_record(console, result)
+
+
+def run_table(records: list[Record]) -> Table:
+    """A row a record: clean, attacked, noise, and shares of broken pairs."""
+    cell = records[0].cell
+    budgets = sorted({each.cell.attack.eps for each in records if each.cell.attack is not None})
+    attacked = cell.attack is not None
+    table = Table(
+        title=title_of(records[0], budgets),
+        caption=CAPTION if attacked else CAPTION.splitlines()[0],
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("training")
+    table.add_column("clean", justify="right", no_wrap=True)
+    for name in ("attacked", "noise", "success", "x2\nworse", "clean\nfails") if attacked else ():
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        metrics, label = record.metrics, record.cell.weights.training
+        if record.cell.attack is not None and len(budgets) > 1:
+            label += f"\neps {record.cell.attack.eps:g}"
+        row = [label, scaled(metrics.clean_pmd)]
+        if metrics.attack is not None:
+            rates = metrics.attack.rates
+            row += [
+                scaled(metrics.pmd),
+                scaled(metrics.attack.noise_pmd).splitlines()[0],
+                percent(rates["asr@tau"]),
+                percent(rates[f"asr_rel@{KAPPAS[0]:g}"]),
+                percent(rates["clean_fail"]),
+            ]
+        table.add_row(*row)
+    return table
+
+
+def title_of(record: Record, budgets: list[float]) -> str:
+    """Victim, task, attack and defence of a run."""
+    cell = record.cell
+    title = f"{cell.victim} ({cell.weights.size}), {cell.task}, {cell.samples} pairs"
+    if cell.attack is not None:
+        shown = f"{budgets[0]:g}" if len(budgets) == 1 else f"{budgets[0]:g} to {budgets[-1]:g}"
+        title += f"\n{cell.attack.name} {shown} {cell.attack.unit} ({cell.attack.norm})"
+    if cell.defense is not None:
+        title += f", {cell.defense.name} ({cell.access})"
+    return title
+
+
+def print_record(console: Console, result: CellResult) -> None:
+    """What an attack reached and cost, the flags, and where the record is."""
+    record = result.record
+    if record.cell.attack is not None:
+        cost = record.cost
+        console.print(
+            f"{record.cell.weights.training}: {reached(record)}; "
+            f"{cost.forwards} forward and {cost.backwards} backward a sample; "
+            f"{result.seconds:.1f} s"
+        )
+    for flag in record.flags:
+        console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
+    console.print(f"record {result.path}", soft_wrap=True, markup=False)
+
+
+def reached(record: Record) -> str:
+    """How much of its budget an attack used, at most."""
+    found, attack = record.metrics.attack, record.cell.attack
+    assert found is not None
+    assert attack is not None
+    if attack.norm in ("drop", "add"):
+        share = found.norms["dropped" if attack.norm == "drop" else "added"].max
+        return f"{attack.norm} up to {found.radius:.4g} points, {100 * share:.1f} % reached"
+    return (
+        f"radius {found.radius:.4g} m, reached L2 {found.norms['l2'].max:.4g} m, "
+        f"{found.norms['rms'].max:.4g} m RMS"
+    )

@@ -1,0 +1,145 @@
+"""What ``posebench transfer`` and ``posebench attack`` share: anybody's meshes and scans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from posebench.benchmark.cli import options
+
+if TYPE_CHECKING:
+    from posebench.benchmark.retarget.facts import Facts, Fit
+    from posebench.victims import PoseTransferNetwork
+
+DEFAULT_VICTIM = "posemae"
+"""The network that does best on scans where surfaces stay smooth; docs/meshes.md."""
+
+OUT_OF_MEMORY = "fewer --points, a smaller --identity mesh or --device cpu"
+
+Pose = Annotated[
+    Path,
+    typer.Option(help="Mesh, cloud or scan: obj, ply, off, stl, glb, npz, npy, xyz, pcd."),
+]
+Identity = Annotated[Path, typer.Option(help="Mesh to be posed, in the same formats.")]
+Training = Annotated[
+    bool | None,
+    typer.Option(
+        "--adversarial/--clean",
+        help="Which shipped weights; default those trained for scans, on points of surfaces.",
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        help="Of shipped weights: compact (default), paper, tiny.",
+        autocompletion=options.words(*options.SIZES),
+    ),
+]
+UNITS = options.words("m", "dm", "cm", "mm")
+AXES = options.words("x", "y", "z", "-x", "-y", "-z")
+Unit = Annotated[
+    str,
+    typer.Option(help="Of both files: m, dm, cm, mm, or metres per unit.", autocompletion=UNITS),
+]
+Up = Annotated[
+    str | None,
+    typer.Option(
+        help="Up axis of both files: x, y, z, -x, -y or -z; default y.", autocompletion=AXES
+    ),
+]
+Turn = Annotated[
+    float, typer.Option(help="Degrees to turn both bodies to their left, so that they face z.")
+]
+PoseUnit = Annotated[
+    str | None, typer.Option(help="Unit of the pose source alone.", autocompletion=UNITS)
+]
+PoseUp = Annotated[
+    str | None, typer.Option(help="Up axis of the pose source alone.", autocompletion=AXES)
+]
+PoseTurn = Annotated[float | None, typer.Option(help="Turn of the pose source alone.")]
+Points = Annotated[int, typer.Option(help="Points of the pose source that the network sees.")]
+Render = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
+
+
+def load_network(
+    victim: str, weights: Path | None, adversarial: bool | None, size: str | None
+) -> tuple[PoseTransferNetwork, str]:
+    """The network and its label; weights made for scans unless others are asked for."""
+    from posebench.benchmark.evaluation.sources import with_source
+    from posebench.errors import InputError
+    from posebench.registry import unknown
+    from posebench.victims import SIZES, load_network
+    from posebench.victims.weights import shipped_path
+
+    if weights is not None and (adversarial is not None or size is not None):
+        raise InputError("--adversarial, --clean and --size choose shipped weights, not --weights")
+    if size is not None and size not in SIZES:
+        raise unknown("size", size, SIZES)
+    size = size or "compact"
+    if weights is None and adversarial is None:
+        scans = shipped_path(victim, size, adversarial=True, surface=True)
+        weights = scans if scans.is_file() else None
+    network, path = load_network(
+        victim, size=size, weights=weights, adversarial=adversarial is not False
+    )
+    source = with_source(network, path).weights
+    points = " on surface points" if (source.recipe or {}).get("surface") else ""
+    return network, f"{network.spec.title}, {source.training} training{points}"
+
+
+def show(facts: Facts, as_json: bool) -> None:
+    """Print what was measured, as a table or as JSON; notes go to stderr."""
+    if as_json:
+        typer.echo(json.dumps(facts.as_json(), allow_nan=False))
+        return
+    for note in facts.notes:
+        typer.echo(f"posebench: note: {note}", err=True)
+    print_facts(facts)
+
+
+CAPTION = """\
+no ground truth, so no PMD: cm between the surfaces, both centred,
+as mean (95 % are nearer than); chamfer: mean of both means
+stretched: mean change of edge lengths against the identity's"""
+
+
+def print_facts(facts: Facts) -> None:
+    """The table, what the attack did if there was one, and the files."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=facts.victim, caption=CAPTION, box=box.SIMPLE_HEAD)
+    for name in ("", "scan to\nresult", "result to\nscan", "chamfer", "stretched"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, fit in facts.metrics.items():
+        table.add_row(name, *row_of(fit))
+    console.print(table)
+    if facts.attacked is not None:
+        size, change = facts.attacked.perturbation, facts.attacked.output_change
+        cost = facts.attacked.cost
+        console.print(
+            f"points moved by {100 * size['rms']:.2f} cm RMS per coordinate, at most "
+            f"{100 * size['l2_vertex']:.1f} cm\n"
+            f"output moved by {change.attack * 1e4:.1f}e-4, as PMD from the clean output\n"
+            f"{facts.attacked.gain_over_noise:.1f} times as far as under noise of that size\n"
+            f"{cost.forwards} forward and {cost.backwards} backward"
+        )
+    console.print(
+        f"pose source: {facts.pose.points:,} points, {facts.pose.seen:,} seen\n"
+        f"identity: {facts.identity.points:,} points, {facts.identity.faces:,} faces"
+    )
+    for path in facts.written:
+        console.print(path, soft_wrap=True, markup=False)
+
+
+def row_of(fit: Fit) -> list[str]:
+    """Distances in centimetres, and the stretch in per cent."""
+    ways = (fit.scan_to_result, fit.result_to_scan)
+    stretch = "-" if fit.edge_distortion is None else f"{100 * fit.edge_distortion.mean:.0f} %"
+    shown = [f"{100 * way.mean:.1f} ({100 * way.p95:.1f})" for way in ways]
+    return [*shown, f"{100 * fit.chamfer:.1f}", stretch]

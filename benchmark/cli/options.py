@@ -1,0 +1,115 @@
+"""Options that several commands share: one name, one help line, one completion each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from posebench.attacks import ATTACKS
+from posebench.benchmark.data.names import TASK_LINES
+from posebench.defenses import DEFENSES
+from posebench.registry import Registry
+from posebench.victims import SIZES, VICTIMS
+
+
+def names(known: Mapping[str, str]) -> Callable[[str], list[tuple[str, str]]]:
+    """A completion: the names that begin as typed, each with its line."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [(name, line) for name, line in known.items() if name.startswith(incomplete)]
+
+    return complete
+
+
+def entries(registry: Registry[Any], *more: str) -> Callable[[str], list[tuple[str, str]]]:
+    """The same of a registry, with plug-ins, and of names beside it."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        lines = {name: registry.about.get(name, "") for name in (*registry, *more)}
+        return names(lines)(incomplete)
+
+    return complete
+
+
+def words(*known: str) -> Callable[[str], list[tuple[str, str]]]:
+    """The same of words that say enough themselves."""
+    return names(dict.fromkeys(known, ""))
+
+
+# ---- what is attacked
+
+Victim = Annotated[
+    str, typer.Option(help="Network; see 'posebench list'.", autocompletion=entries(VICTIMS))
+]
+Victims = Annotated[
+    list[str], typer.Option(help="Victims, one row each.", autocompletion=entries(VICTIMS))
+]
+SomeVictims = Annotated[
+    list[str] | None, typer.Option(help="Victims; default: all.", autocompletion=entries(VICTIMS))
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Weights file, of posebench or a released repository; default: shipped."),
+]
+Size = Annotated[str, typer.Option(help="compact, paper or tiny.", autocompletion=words(*SIZES))]
+Task = Annotated[
+    str,
+    typer.Option(help="Dataset and split; see 'posebench list'.", autocompletion=names(TASK_LINES)),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
+    ),
+]
+Samples = Annotated[int, typer.Option(help="Test pairs.")]
+
+# ---- the attack and the defence
+
+Attack = Annotated[
+    str, typer.Option(help="Attack on the pose source.", autocompletion=entries(ATTACKS))
+]
+Eps = Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")]
+EpsUnit = Annotated[
+    str,
+    typer.Option(
+        help="rms: metres RMS per coordinate. total: the L2 radius. "
+        "release: the released code's eps * sqrt(3 * 1024).",
+        autocompletion=words("rms", "total", "release"),
+    ),
+]
+Norm = Annotated[
+    str,
+    typer.Option(help="l2, linf or l2_vertex.", autocompletion=words("l2", "linf", "l2_vertex")),
+]
+Iterations = Annotated[int | None, typer.Option(help="Gradient steps of an iterative attack.")]
+Defense = Annotated[
+    str,
+    typer.Option(
+        help="Defence in front of the victim, or 'none'.", autocompletion=entries(DEFENSES, "none")
+    ),
+]
+Surrogate = Annotated[
+    str | None,
+    typer.Option(
+        help="Victim whose shipped clean weights a transfer attack is made on. "
+        "Default for attack 'transfer': gct, for gct itself npt.",
+        autocompletion=entries(VICTIMS),
+    ),
+]
+
+# ---- how it is computed, and where results go
+
+BatchSize = Annotated[int, typer.Option(help="Pairs at once; does not change results.")]
+Seed = Annotated[int, typer.Option(help="Of all that is random: attacks, noise and defences.")]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:1, ...", autocompletion=words("auto", "cpu", "cuda")),
+]
+OutFolder = Annotated[Path, typer.Option(help="Folder for the JSON records.")]
+Picture = Annotated[Path, typer.Option(help="PNG or PDF to write.")]
+Records = Annotated[Path, typer.Option(help="Folder with records.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

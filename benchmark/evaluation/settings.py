@@ -1,0 +1,161 @@
+"""One evaluation by names, as options and files give it; run, sweep, check and gate embed it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from posebench.attacks import make_attack
+from posebench.benchmark.data.datasets import parse_task
+from posebench.benchmark.evaluation.access import Surrogate, check_access
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.evaluation.sources import Source, load_surrogate
+from posebench.defenses import DEFENSES
+from posebench.errors import InputError
+from posebench.fields import STRICT
+from posebench.interfaces import Attack, Budget, Defense
+from posebench.norms import Norm, Unit
+from posebench.registry import unknown
+from posebench.victims import SIZES
+
+NONE = "none"
+"""As an attack or a defence: without."""
+
+MAX_BUDGETS = 100
+"""Of one curve."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is asked, by names; None follows from the rest.
+
+    Attributes:
+        victim: registry name.
+        weights: a file; None for the shipped ones.
+        attack, defense: registry names or "none".
+        eps: budgets, each at least the one before.
+        eps_unit, norm: of the budgets, see ``Budget``; norm None is the attack's own.
+        iterations: of the attack; None leaves its own number.
+        access: what the attack sees; None for the attack's own.
+        surrogate: victim name, for access "transfer".
+        task: data set and split.
+        samples: its first so many pairs.
+        size: registry name; decides vertex count and shipped weights.
+        seed: of attacks, noise baselines and defences.
+    """
+
+    __pydantic_config__ = STRICT
+
+    victim: str
+    weights: Path | None = None
+    attack: str = NONE
+    eps: tuple[float, ...] = field(default=(0.08,))
+    eps_unit: str = "rms"
+    norm: str | None = None
+    iterations: int | None = None
+    defense: str = NONE
+    access: str | None = None
+    surrogate: str | None = None
+    task: str = "anny/seen"
+    samples: int = 32
+    size: str = "compact"
+    seed: int = 0
+
+    def completed(self) -> EvaluationSettings:
+        """Norm, access and surrogate filled in where they follow from the attack's name."""
+        access, surrogate = self.access, self.surrogate
+        norm = self.norm or (self.attack if self.attack in ("drop", "add") else "l2")
+        if self.attack == "transfer":
+            access = access or "transfer"
+            surrogate = surrogate or ("gct" if self.victim != "gct" else "npt")
+        return replace(self, norm=norm, access=access or "oblivious", surrogate=surrogate)
+
+    def made_attacks(self) -> tuple[Attack | None, ...]:
+        """An attack for each budget; (None,) without one.
+
+        Raises:
+            InputError: a budget, norm or unit that cannot be, or iterations for an attack that
+                takes none.
+        """
+        unit, norm = cast(Unit, self.eps_unit), cast(Norm, self.norm or "l2")
+        budgets = [Budget(eps, norm, unit) for eps in self.eps]
+        if self.attack == NONE:
+            if self.iterations is not None:
+                raise InputError("--iterations needs an attack")
+            return (None,)
+        return tuple(make_attack(self.attack, each, self.iterations) for each in budgets)
+
+    def made_defense(self) -> Defense | None:
+        """The defence in front of the victim."""
+        return None if self.defense == NONE else DEFENSES[self.defense]()
+
+    def made_surrogate(self) -> Surrogate | None:
+        """The network that a transfer attack is made on."""
+        return None if self.surrogate is None else load_surrogate(self.surrogate, self.size)
+
+
+def evaluation_of(settings: EvaluationSettings, source: Source) -> Evaluation:
+    """The settings, completed and made, for one of the networks that they name.
+
+    Raises:
+        InputError: any setting that cannot be.
+    """
+    settings = checked(settings)
+    return Evaluation(
+        victim=source.network,
+        attacks=settings.made_attacks(),
+        defense=settings.made_defense(),
+        access=settings.access or "oblivious",
+        surrogate=settings.made_surrogate(),
+        task=settings.task,
+        samples=settings.samples,
+        vertices=SIZES[settings.size].vertices,
+        seed=settings.seed,
+        weights=source.weights,
+    )
+
+
+def checked(settings: EvaluationSettings) -> EvaluationSettings:
+    """The settings completed; everything that can be wrong with them by name is refused.
+
+    Raises:
+        InputError: what is wrong, and what is known.
+    """
+    if settings.size not in SIZES:
+        raise unknown("size", settings.size, SIZES)
+    parse_task(settings.task)
+    if settings.defense == NONE and settings.access == "adaptive":
+        raise InputError("access 'adaptive' needs a defence: without one there is only one access")
+    settings = settings.completed()
+    settings.made_attacks()
+    settings.made_defense()
+    check_access(settings.access or "oblivious", settings.made_surrogate())
+    return settings
+
+
+def eps_values(text: str) -> tuple[float, ...]:
+    """'0.08' to (0.08,); '0:0.16:9' to nine values from 0 to 0.16, both ends included.
+
+    Raises:
+        InputError: anything else, or a range that does not rise.
+    """
+    parts = text.split(":")
+    try:
+        numbers = [float(part) for part in parts[:2]]
+        count = int(parts[2]) if len(parts) == 3 else 1
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1 and len(parts) == 1:
+        return tuple(numbers)
+    if len(numbers) != 2 or len(parts) != 3:
+        raise InputError(f"eps must be a number such as 0.08 or low:high:count, got {text!r}")
+    low, high = numbers
+    if not (0 <= low < high < math.inf and 2 <= count <= MAX_BUDGETS):
+        raise InputError(
+            f"eps {text!r}: low:high:count needs 0 <= low < high and a count of 2..{MAX_BUDGETS}"
+        )
+    return tuple(float(value) for value in np.linspace(low, high, count))

@@ -1,0 +1,106 @@
+"""The leaderboard page's matrices: transfer between victims, and distorted pose sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from posebench.benchmark.records.form import attack_settings
+from posebench.benchmark.records.types import AttackCell, Cell, Record
+from posebench.benchmark.reports.page_json import Numbers, numbers
+from posebench.benchmark.reports.selection import CLEAN, find, weights_of
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Weights of a row."""
+
+    victim: str
+    training: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a matrix."""
+
+    pmd: Numbers
+    pairs: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Weights in rows, surrogates or tasks in columns; None where nothing was measured."""
+
+    rows: tuple[Weighed, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Entry | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class TransferMatrix(Matrix):
+    """PMD of every target under what was made on every surrogate's clean weights."""
+
+    attack: str
+    eps: float
+    task: str
+    pairs: int
+
+
+def transfer_matrices(bare: Iterable[Record]) -> list[TransferMatrix]:
+    """A matrix for each attack, task and number of pairs."""
+    groups: dict[tuple[str, str, int], list[Record]] = {}
+    attacks: dict[tuple[str, str, int], AttackCell] = {}
+    for record in bare:
+        cell = record.cell
+        if cell.attack is not None and cell.access.surrogate is not None:
+            key = (attack_settings(cell.attack), cell.task, cell.samples)
+            groups.setdefault(key, []).append(record)
+            attacks.setdefault(key, cell.attack)
+    found = []
+    for key, group in sorted(groups.items(), key=lambda item: item[0]):
+        _, task, pairs = key
+        made = matrix(group, lambda cell: str(cell.access.surrogate))
+        attack = attacks[key]
+        found.append(
+            TransferMatrix(
+                made.rows, made.columns, made.values, attack.name, attack.eps, task, pairs
+            )
+        )
+    return found
+
+
+def distorted_matrix(plain: Iterable[Record]) -> Matrix | None:
+    """PMD of every victim on distorted pose sources without an attack, and on clean meshes."""
+    records = [
+        record
+        for record in plain
+        if record.cell.attack is None
+        and ("@" in record.cell.task or record.cell.task == "anny/seen")
+    ]
+    if not any("@" in record.cell.task for record in records):
+        return None
+    tasks = sorted({record.cell.task for record in records})
+    one_each = [
+        found
+        for victim, training in weights_of(records)
+        for task in tasks
+        if (found := find(records, CLEAN, task=task, victim=victim, training=training))
+    ]
+    return matrix(one_each, lambda cell: cell.task.removeprefix("anny/"))
+
+
+def matrix(records: Sequence[Record], column: Callable[[Cell], str]) -> Matrix:
+    """Weights in rows, cleanly trained ones first; ``column(cell)`` in columns."""
+    rows = sorted(weights_of(records), key=lambda who: (who[0], who[1] != "clean", who[1]))
+    columns = sorted({column(record.cell) for record in records})
+    found: dict[tuple[str, str, str], Entry] = {}
+    for record in records:
+        cell = record.cell
+        entry = Entry(numbers(record.metrics.pmd), cell.samples, record.flags)
+        found[cell.victim, cell.weights.training, column(cell)] = entry
+    return Matrix(
+        rows=tuple(Weighed(*who) for who in rows),
+        columns=tuple(columns),
+        values=tuple(tuple(found.get((*who, name)) for name in columns) for who in rows),
+    )

@@ -1,0 +1,101 @@
+"""Which records a table shows: of which weights, under which attack, on the most pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from posebench.attacks import FGM, PGD, PTEnsemble
+from posebench.benchmark.evaluation.plan import attack_cell
+from posebench.benchmark.records.store import read_records
+from posebench.benchmark.records.types import AttackCell, Record
+from posebench.benchmark.reports.shipped import is_shipped
+from posebench.errors import InputError
+from posebench.interfaces import Budget
+
+CLEAN: AttackCell | None = None
+FGM_02, FGM_08, PGD_08, ENSEMBLE_08 = (
+    attack_cell(attack, ())
+    for attack in (
+        FGM(Budget(0.02)),
+        FGM(Budget(0.08)),
+        PGD(Budget(0.08)),
+        PTEnsemble(Budget(0.08)),
+    )
+)
+"""What the tables show: these attacks with just these settings, PGD with 20 steps."""
+
+
+def records_below(folder: Path) -> list[Record]:
+    """All records below a folder.
+
+    Raises:
+        InputError: if there are none, or one is not valid.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of records")
+    records = read_records(folder)
+    if not records:
+        raise InputError(
+            f"{folder}: holds no records; make some with 'posebench run --out {folder}'"
+        )
+    return records
+
+
+def shipped_plain(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
+    """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
+    return record.cell.access.kind == "oblivious" and shipped_bare(record, seed, surface=surface)
+
+
+def shipped_bare(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
+    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; those
+    trained on points of surfaces, which have a table of their own, or all others."""
+    cell = record.cell
+    recipe = cell.weights.recipe or {}
+    return (
+        cell.defense is None
+        and cell.seed == 0
+        and cell.weights.size == "compact"
+        and is_shipped(cell.weights)
+        and recipe.get("seed") == seed
+        and bool(recipe.get("surface")) == surface
+    )
+
+
+def unshipped_plain(record: Record) -> bool:
+    """Of compact weights that posebench trained but does not ship, and without a defence."""
+    cell = record.cell
+    own = bool(cell.weights.recipe) and not is_shipped(cell.weights)
+    return own and cell.weights.size == "compact" and cell.defense is None
+
+
+def most_pairs(records: Iterable[Record]) -> Record | None:
+    """The first record of most pairs; None if there is none."""
+    return max(records, key=lambda record: record.cell.samples, default=None)
+
+
+def find(
+    records: Iterable[Record],
+    attack: AttackCell | None,
+    *,
+    task: str,
+    victim: str | None = None,
+    training: str | None = None,
+) -> Record | None:
+    """The record of most pairs under just this attack; None if there is none.
+
+    Where ``victim`` or ``training`` is None, of any.
+    """
+    return most_pairs(
+        record
+        for record in records
+        if record.cell.task == task
+        and record.cell.attack == attack
+        and victim in (None, record.cell.victim)
+        and training in (None, record.cell.weights.training)
+    )
+
+
+def weights_of(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """(victim, training) of the records, sorted."""
+    return sorted({(record.cell.victim, record.cell.weights.training) for record in records})

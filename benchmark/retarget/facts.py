@@ -1,0 +1,171 @@
+"""What can be said of results on files: distances, sizes and notes, ready to be printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from posebench.benchmark.meshes.surface import Surface, apart, edge_distortion
+from posebench.benchmark.meshes.types import Points
+from posebench.benchmark.retarget.attack import Attacked, Change
+from posebench.benchmark.retarget.pair import Identity, Pair, PoseSource, box_centre, seen_centre
+
+FAR = 0.08
+"""Metres of chamfer distance that no transfer of ours had that went well (2 to 6 cm)."""
+
+
+@dataclass(frozen=True)
+class OneWay:
+    """Distances from one surface to another, metres: their mean, and what 95 % are below."""
+
+    mean: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """| length / identity's length - 1 | over the result's edges."""
+
+    mean: float
+    median: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What can be said of a result without knowing where its vertices should be.
+
+    Attributes:
+        scan_to_result, result_to_scan: between the surfaces, both centred by their bounding boxes.
+        chamfer: mean of both means, metres.
+        edge_distortion: against the identity; None where it has no faces.
+    """
+
+    scan_to_result: OneWay
+    result_to_scan: OneWay
+    chamfer: float
+    edge_distortion: Stretch | None
+
+
+def against_scan(points: Points, identity: Identity, source: PoseSource) -> Fit:
+    """How a result (N, 3), or the identity itself, lies to the pose source as the victim saw it."""
+    faces = identity.mesh.faces
+    scan = Surface(source.mesh.points - seen_centre(source), source.mesh.faces)
+    gaps = apart(scan, Surface(points - box_centre(points), faces))
+    stretch = None
+    if faces is not None:
+        stretch = Stretch(**edge_distortion(points, identity.mesh.points, faces))
+    return Fit(
+        OneWay(gaps.there, gaps.there_p95), OneWay(gaps.back, gaps.back_p95), gaps.chamfer, stretch
+    )
+
+
+def far_off(found: Fit) -> tuple[str, ...]:
+    """A note if a result lies far from the scan, most likely because of how the scan stands."""
+    if found.chamfer < FAR:
+        return ()
+    return (
+        f"the result lies {100 * found.chamfer:.0f} cm from the pose source on average: does "
+        "its body face z (--pose-turn), and is it alone in its file?",
+    )
+
+
+@dataclass(frozen=True)
+class PoseFacts:
+    """The pose source: its file, its points, and how many of them the network saw."""
+
+    file: str
+    points: int
+    seen: int
+
+
+@dataclass(frozen=True)
+class IdentityFacts:
+    """The identity: its file, its vertices and faces (0 for a cloud)."""
+
+    file: str
+    points: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Calls of the victim and gradients of it."""
+
+    forwards: int
+    backwards: int
+
+
+@dataclass(frozen=True)
+class AttackFacts:
+    """An attack and what it did.
+
+    Attributes:
+        attack: its repr.
+        perturbation: sizes by norm, metres.
+        output_change: of the attack and of noise of its size, square metres.
+        gain_over_noise: their ratio.
+        cost: of the attack alone.
+    """
+
+    attack: str
+    perturbation: dict[str, float]
+    output_change: Change
+    gain_over_noise: float
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What ``transfer`` and ``attack`` report.
+
+    Attributes:
+        victim: the network and its training.
+        pose, identity: the files.
+        metrics: by what is measured, such as "result".
+        written: paths of results.
+        notes: what the user should know.
+        attacked: None of a transfer.
+    """
+
+    victim: str
+    pose: PoseFacts
+    identity: IdentityFacts
+    metrics: dict[str, Fit]
+    written: tuple[str, ...]
+    notes: tuple[str, ...]
+    attacked: AttackFacts | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """One flat object; what there is not has no key."""
+        flat = asdict(self)
+        flat |= flat.pop("attacked") or {}
+        for fit in flat["metrics"].values():
+            if fit["edge_distortion"] is None:
+                del fit["edge_distortion"]
+        return flat
+
+
+def pose_facts(pair: Pair) -> PoseFacts:
+    """Of a pair's pose source."""
+    source = pair.source
+    return PoseFacts(str(source.mesh.path), len(source.mesh.points), int(source.seen.mask.sum()))
+
+
+def identity_facts(pair: Pair) -> IdentityFacts:
+    """Of a pair's identity."""
+    mesh = pair.identity.mesh
+    faces = 0 if mesh.faces is None else len(mesh.faces)
+    return IdentityFacts(str(mesh.path), len(mesh.points), faces)
+
+
+def attack_facts(attack: object, found: Attacked, pair: Pair) -> AttackFacts:
+    """Of an attack on a pair."""
+    clean = pair.source.cloud.to(found.pose.points.device)
+    return AttackFacts(
+        repr(attack),
+        found.norms(clean),
+        found.change,
+        found.change.attack / max(found.change.noise, 1e-12),
+        Cost(found.result.forwards, found.result.backwards),
+    )

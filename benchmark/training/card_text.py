@@ -1,0 +1,86 @@
+"""The card of trained weights as Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from posebench.benchmark.records.flags import TRAINED_FACTOR
+from posebench.benchmark.training.recipe import flat_recipe
+
+TARGET_PMD = 5e-4
+"""Clean PMD on anny/seen that shipped weights aim at, square metres."""
+
+PAIRS = {
+    None: "16 identities x 400 poses",
+    "protocol": "16 identities x 400 poses",
+    "open": "open regime: blends of 16 identities, poses and points drawn anew at every step",
+}
+"""What a recipe's regime trains on; None on cards older than regimes."""
+
+
+def card_text(victim: str, card: dict[str, Any]) -> str:
+    """The card, as ``Card.as_json`` gives it, as Markdown."""
+    lines = [*_origin(victim, card), *_splits(card), *_attacked(card)]
+    seen = card["splits"]["anny/seen"]["clean_pmd"]["mean"]
+    if seen > TARGET_PMD:
+        lines += ["", f"Aim not reached: at most {TARGET_PMD * 1e4:g}e-4 on anny/seen."]
+    lines += [
+        "",
+        f"Under-trained: does not beat every trivial answer by a factor of {TRAINED_FACTOR:g}.",
+        "",
+        "Learning curve (step: training loss x1e-4):",
+        "",
+        ", ".join(
+            f"{s}: {v * 1e4:.1f}" for s, v in card["curve"][:: max(1, len(card["curve"]) // 20)]
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _origin(victim: str, card: dict[str, Any]) -> list[str]:
+    where = card["environment"]
+    recipe = ", ".join(f"{key} {value}" for key, value in flat_recipe(card["recipe"]).items())
+    steps = card["recipe"]["steps"]
+    stopped = "" if card["steps_done"] == steps else f" Stopped after step {card['steps_done']}."
+    return [
+        f"# {victim}, {card['recipe']['size']}, {card['training']} training",
+        "",
+        f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
+        f"- Data: embedded body {card['data'][:16]}..., {PAIRS[card['recipe'].get('regime')]}.",
+        f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
+        f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
+        f"{where['torch']}.",
+        f"- Licence: {card['licence']}.",
+    ]
+
+
+def _splits(card: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "Clean PMD x1e-4 on pairs of new identities, whole meshes:",
+        "",
+        "| split | pairs | PMD [95 %] | copy-pose | copy-identity | mean-mesh | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for task, split in card["splits"].items():
+        low, high = split["clean_pmd"]["ci95"]
+        trivial = " | ".join(f"{v * 1e4:.1f}" for v in split["trivial"].values())
+        note = "under-trained" if split["under_trained"] else ""
+        mean, pairs = split["clean_pmd"]["mean"], len(split["clean_pmd"]["per_sample"])
+        value = f"{mean * 1e4:.2f} [{low * 1e4:.2f}, {high * 1e4:.2f}]"
+        lines.append(f"| {task} | {pairs} | {value} | {trivial} | {note} |")
+    return lines
+
+
+def _attacked(card: dict[str, Any]) -> list[str]:
+    if not card.get("attacked"):
+        return []
+    pmds = ", ".join(
+        f"{name} {found['pmd']['mean'] * 1e4:.1f} ({len(found['pmd']['per_sample'])} pairs)"
+        for name, found in card["attacked"].items()
+    )
+    lines = ["", f"Attacked PMD x1e-4 on anny/seen: {pmds}."]
+    if card["catastrophic_overfitting"]:
+        lines += ["", "Catastrophic overfitting: PGD grew during training, see the log."]
+    return lines

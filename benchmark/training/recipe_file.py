@@ -1,0 +1,138 @@
+"""Recipes as TOML: several runs in one file, each a change to its victim's default.
+
+[[run]]
+name = "npt-adversarial"             # also the run's folder
+victim = "npt"
+start = "npt-clean"                  # go on from an earlier run of the file
+adversarial = { attack = "fgm", eps = 0.08 }
+share = 2                            # of a time budget, against the other runs' shares
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from posebench.benchmark.training.adversarial import Adversarial
+from posebench.benchmark.training.recipe import Recipe, adversarial_part, recipe_for
+from posebench.errors import InputError
+from posebench.registry import unknown
+
+SHIPPED = "shipped"
+"""As a start: the clean weights that come with the library."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run of a recipe file.
+
+    Attributes:
+        name: of its folder.
+        recipe: what it trains.
+        start: what it goes on from: an earlier run's name, or SHIPPED.
+        share: of a time budget, against the other runs' shares.
+    """
+
+    name: str
+    recipe: Recipe
+    start: str | None = None
+    share: float = 1.0
+
+
+def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
+    """The runs of a shipped recipe (by name) or of a TOML file; ``common`` changes all of them.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key, or a value of the wrong kind.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        shipped = Path(str(files("posebench.benchmark.training").joinpath("recipes")))
+        path = shipped / f"{name}.toml"
+        if not path.is_file():
+            raise unknown("recipe", name, [each.stem for each in sorted(shipped.glob("*.toml"))])
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"recipe {path}: {error}") from error
+    check_keys(content, ("run",), path)
+    entries = content.get("run")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"recipe {path}: holds no [[run]]")
+    runs: list[TrainingRun] = []
+    for entry in entries:
+        run = _read_run(entry, common, path)
+        names = [each.name for each in runs]
+        if run.name in names:
+            raise InputError(f"recipe {path}: two runs are called {run.name!r}")
+        if run.start is not None and run.start not in (*names, SHIPPED):
+            raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
+        runs.append(run)
+    return runs
+
+
+def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
+    own = {"whole_meshes": "bool", "share": "float", **kinds(Recipe)}
+    check_keys(entry, ["name", *own], path)
+    name = entry.get("name")
+    for key in ("name", "victim"):
+        if not isinstance(entry.get(key), str):
+            raise InputError(f"recipe {path}: a run lacks {key!r}")
+    if name in ("", "..") or Path(name).name != name:
+        raise InputError(f"recipe {path}: name {name!r} is not a folder's name")
+    where = f"recipe {path}: {name}"
+    settings = {key: value for key, value in entry.items() if key != "name"}
+    check_kinds(settings, own, where)
+    start, share = settings.pop("start", None), settings.pop("share", 1.0)
+    if not (math.isfinite(share) and share > 0):
+        raise InputError(f"{where}: share must be a positive number, got {share}")
+    if "adversarial" in settings:
+        check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
+        check_kinds(settings["adversarial"], kinds(Adversarial), where)
+    elif start is not None:
+        raise InputError(f"{where}: start needs an adversarial part that goes on from there")
+    try:
+        if "adversarial" in settings:
+            settings["adversarial"] = adversarial_part(entry["victim"], **settings["adversarial"])
+        recipe = recipe_for(**{**settings, **common})
+    except (TypeError, InputError) as error:
+        raise InputError(f"{where}: {error}") from error
+    return TrainingRun(name, recipe, start, float(share))
+
+
+def check_keys(table: Any, known: Any, path: Path) -> None:
+    """An unknown key is an error that suggests the nearest known one."""
+    if not isinstance(table, dict):
+        raise InputError(f"recipe {path}: expected a table with keys {', '.join(known)}")
+    for key in table:
+        if key not in known:
+            raise InputError(f"recipe {path}: {unknown('key', key, known)}")
+
+
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "dict": ((dict,), "a table"),
+    "Schedule": ((str,), "a text"),
+    "Adversarial": ((dict,), "a table"),
+}
+"""What TOML may hold for a field of this type, and how to say so; a bool is no number."""
+
+
+def kinds(made: type) -> dict[str, str]:
+    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
+    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
+
+
+def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:
+    """Raise InputError naming the key whose value is of another type than its field."""
+    for key, value in table.items():
+        types, words = KINDS[wanted[key]]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InputError(f"{where}: {key} must be {words}, got {value!r}")

@@ -1,0 +1,28 @@
+"""``python -m posebench``, and the command ``posebench``: quiet about Ctrl-C from its first moment.
+
+Loading takes a moment in which nothing is lost. An exception there would end in a traceback of
+whatever was being imported, so the first moment leaves at once instead.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def main() -> None:
+    """Load and run the command line."""
+    before = signal.signal(signal.SIGINT, _leave)
+    from posebench.benchmark.cli.app import main as run
+
+    signal.signal(signal.SIGINT, before)
+    run()
+
+
+def _leave(number: int, frame: object) -> None:
+    os.write(2, b"posebench: interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

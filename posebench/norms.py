@@ -1,0 +1,13 @@
+"""Names of budgets and of what attacks see; no torch, so that files are read without it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DistanceNorm = Literal["l2", "linf", "l2_vertex"]
+Norm = Literal["l2", "linf", "l2_vertex", "drop", "add"]
+Unit = Literal["rms", "total", "release"]
+AccessKind = Literal["oblivious", "adaptive", "straight-through", "transfer"]
+
+RELEASE_POINTS = 1024
+"""The point count that the paper's released script puts into its radius, whatever the mesh."""
