@@ -51,7 +51,8 @@ def orthogonalised(stack: Float[Tensor, "k rows columns"]) -> Float[Tensor, "k r
 
 def _norms(stack: Tensor) -> Tensor:
     """Frobenius norms, (K, 1, 1)."""
-    return stack.flatten(1).norm(dim=1)[:, None, None]
+    norms: Tensor = torch.linalg.vector_norm(stack, dim=(1, 2), keepdim=True)
+    return norms
 
 
 class StackedMuon(torch.optim.Optimizer):
