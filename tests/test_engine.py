@@ -10,8 +10,9 @@ from posebench.benchmark.training.averaging import DECAY, WeightAverage
 from posebench.benchmark.training.muon import MOMENTUM, StackedMuon, orthogonalised
 from posebench.rng import generator_for
 from posebench.victims import VICTIMS, PoseTransferNetwork
-from posebench.victims.blocks import Modulation, instance_norm, modulate
+from posebench.victims.blocks import instance_norm
 from posebench.victims.gct import EXPLICIT_POINTS, attend
+from posebench.victims.modulation import Modulation, modulate
 from tests.benchmarks.former import Former
 
 
