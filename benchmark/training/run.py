@@ -130,8 +130,7 @@ def train_one(
             return path
         if time.monotonic() >= training_end:
             raise InputError(f"the budget ends before the first step of {folder.name}")
-        made = environment(device)  # now: the tree may change while it trains
-        log = TrainingLog(folder / LOG)
+        made, log = environment(device), TrainingLog(folder / LOG)  # the tree may change meanwhile
         try:
             trained = train(
                 recipe,
