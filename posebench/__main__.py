@@ -2,6 +2,7 @@
 
 Loading takes a moment in which nothing is lost. An exception there would end in a traceback of
 whatever was being imported, or be swallowed by it, so the first moment leaves at once instead.
+Commands that handle the signal themselves do so from where something would be lost.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import os
 import signal
 import sys
 
-COMPUTING = {
-    "attack", "check", "cost", "regress", "run", "samples", "sweep", "train", "transfer", "verify",
-}  # fmt: skip
-"""Commands that need torch anyway, and whose users may interrupt them while it loads."""
+OWN_HANDLERS = {"train"}
+"""Commands that handle the signal themselves, once there is something to lose."""
 
 
 def main() -> None:
@@ -21,9 +20,8 @@ def main() -> None:
     before = signal.signal(signal.SIGINT, _leave)
     from posebench.benchmark.cli.app import main as run
 
-    if COMPUTING & {*sys.argv[1:2]} and "--help" not in sys.argv:
-        import torch  # noqa: F401 - its import loses a KeyboardInterrupt
-    signal.signal(signal.SIGINT, before)
+    if not OWN_HANDLERS & {*sys.argv[1:2]}:
+        signal.signal(signal.SIGINT, before)
     run()
 
 

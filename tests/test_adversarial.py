@@ -152,7 +152,7 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
 
     def measured(network: PoseTransferNetwork) -> tuple[float, float]:
         metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
-        return metrics["clean_pmd"]["mean"], metrics["pmd"]["mean"]
+        return metrics.clean_pmd.mean, metrics.pmd.mean
 
     before = measured(load_network("npt-mp")[0])
     found = {}

@@ -16,7 +16,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from posebench import registry
+from posebench.attacks import ATTACKS
 from posebench.benchmark.cli.app import app
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.errors import InputError
@@ -203,17 +203,14 @@ def test_broken_plug_in_is_a_line_in_the_list(monkeypatch: pytest.MonkeyPatch) -
         EntryPoint("odd", "nowhere_at_all:Nothing", "posebench.attacks"),
     ]
 
-    def entry_points(*, group: str, name: str | None = None) -> list[EntryPoint]:
-        return [p for p in points if p.group == group and name in (None, p.name)]
-
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setitem(vars(ATTACKS), "_plugged", {point.name: point for point in points})
     monkeypatch.setenv("COLUMNS", "200")
     done = CliRunner().invoke(app, ["list"])
     assert done.exit_code == 0, done
     lines = [" ".join(line.split()) for line in done.output.splitlines()]
     assert "mine Fast gradient method: one steepest step to the edge of the budget." in lines
     (odd,) = [line for line in lines if line.startswith("odd ")]
-    assert odd.startswith("odd broken plug-in: attack 'odd' cannot be imported")
+    assert odd.startswith("odd broken plug-in: attack 'odd' of package 'nowhere_at_all' cannot be")
     assert "nowhere_at_all" in odd
     for name in VICTIMS:
         assert any(line.startswith(f"{name} ") for line in lines)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from posebench import registry
 from posebench.benchmark.data.corruptions import CORRUPTIONS
 from posebench.benchmark.data.datasets import DATASETS, load_task, task_names
 from posebench.benchmark.data.task import Dataset, PairTask
@@ -50,9 +49,9 @@ def test_add_a_dataset() -> None:
     assert isinstance(task, PairTask)
     copying = Toy(lambda pose, identity: identity)
     record = evaluate(copying, task="boxes/leaning", samples=5, vertices=task.vertices)
-    metrics = record["metrics"]
-    assert set(metrics["trivial"]) == {"copy-pose", "copy-identity"}
-    assert metrics["trivial"]["copy-identity"] == pytest.approx(metrics["clean_pmd"]["mean"])
+    metrics = record.metrics
+    assert set(metrics.trivial) == {"copy-pose", "copy-identity"}
+    assert metrics.trivial["copy-identity"] == pytest.approx(metrics.clean_pmd.mean)
 
 
 def test_add_a_corruption() -> None:
@@ -77,17 +76,12 @@ def test_a_plug_in_joins(
     made = kind._entries.pop(name)
 
     class Point:
-        def __init__(self) -> None:
-            self.name = name
+        dist, module = None, "mine"
 
         def load(self) -> object:
             return made
 
-    def points(group: str, **wanted: str) -> list[Point]:
-        there = group == kind.group and wanted.get("name", name) == name
-        return [Point()] if there else []
-
-    monkeypatch.setattr(registry, "entry_points", points)
+    monkeypatch.setitem(vars(kind), "_plugged", {name: Point()})
     batch = load_task(task, samples=2).batch(torch.arange(2))
     assert len(batch.pose.points) == 2
     assert kind[name] is made

@@ -19,6 +19,10 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT."""
 
 
+class Stopped(Exception):
+    """A command that was interrupted and knows what to say of it; empty for nothing."""
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
     """Bad input, a missing package and lack of memory end with code 2, Ctrl-C with 130."""
@@ -34,6 +38,8 @@ def one_line() -> Iterator[None]:
         if not out_of_memory(error):
             raise
         fail("out of memory; this needs a machine or device with more")
+    except Stopped as stop:
+        interrupted(str(stop))
     except KeyboardInterrupt:
         interrupted()
     except SystemExit as stop:
@@ -48,9 +54,10 @@ def fail(reason: str) -> None:
     sys.exit(2)
 
 
-def interrupted() -> None:
+def interrupted(words: str = "interrupted") -> None:
     """Say so and leave."""
-    typer.echo("posebench: interrupted", err=True)
+    if words:
+        typer.echo(f"posebench: {words}", err=True)
     sys.exit(INTERRUPTED)
 
 

@@ -10,9 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-EXIT_CODE = 130
-"""Of a command that was interrupted, as shells have it."""
-
 
 class StopSignals:
     """Handles both signals while it is installed.
@@ -41,7 +38,14 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[Callable[[], bool]]:
-        """Keep signals inside; gives the question whether one came."""
+        """Keep signals inside; gives the question whether one came.
+
+        Raises:
+            KeyboardInterrupt: afterwards if one came; at once if one came before and was lost, as
+                some libraries lose an exception that is raised while they are being imported.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
         self.deferring = True
         try:
             yield lambda: self.asked
@@ -51,8 +55,8 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _take(self, number: int, frame: object) -> None:
-        self.asked = True
-        if not self.deferring:
+        again, self.asked = self.asked, True
+        if not (self.deferring or again):  # a second one must not break into the first one's end
             raise KeyboardInterrupt
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posebench.benchmark.cli.failures import Stopped
 from posebench.benchmark.cli.progress import progress_bar
-from posebench.benchmark.cli.stopping import EXIT_CODE, StopSignals, this_command
+from posebench.benchmark.cli.stopping import StopSignals, this_command
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -178,14 +179,13 @@ class Asked:
 @contextmanager
 def interruptible(signals: StopSignals) -> Iterator[None]:
     """Ctrl-C ends in one line that says how to go on."""
-    try:
-        with signals.installed():
+    with signals.installed():
+        try:
             yield
-    except KeyboardInterrupt as stop:
-        if os.environ.get("RANK", "0") == "0":
+        except KeyboardInterrupt as stop:
             where = f" ({stop})" if str(stop) else ""
-            typer.echo(f"posebench: interrupted{where}; go on with: {this_command()}", err=True)
-        raise typer.Exit(EXIT_CODE) from None
+            words = f"interrupted{where}; go on with: {this_command()}"
+            raise Stopped(words if os.environ.get("RANK", "0") == "0" else "") from None
 
 
 def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:

@@ -17,7 +17,7 @@ from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
-from posebench.benchmark.evaluation.settings import EvaluationSettings, evaluation_of
+from posebench.benchmark.evaluation.settings import EvaluationSettings, checked, evaluation_of
 from posebench.benchmark.evaluation.sources import Source, find_networks
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.records.types import Record
@@ -59,7 +59,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
 
     Everything that can be wrong with the settings is found before the first forward.
     """
-    asked = settings.evaluation
+    asked = checked(settings.evaluation)
     sources = find_networks(asked.victim, asked.weights, asked.size)
     device = resolve_device(settings.device)
     check_writable(settings.out)
