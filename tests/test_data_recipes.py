@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,13 +78,9 @@ def test_a_plug_in_joins(
     run_blocks(recipe(title)[:-1])  # all but its test
     made = kind._entries.pop(name)
 
-    class Point:
-        dist, module = None, "mine"
-
-        def load(self) -> object:
-            return made
-
-    monkeypatch.setitem(vars(kind), "_plugged", {name: Point()})
+    monkeypatch.setitem(sys.modules, "their_package", SimpleNamespace(made=made))
+    point = EntryPoint(name, "their_package:made", kind.group)
+    monkeypatch.setitem(vars(kind), "_plugged", {name: point})
     batch = load_task(task, samples=2).batch(torch.arange(2))
     assert len(batch.pose.points) == 2
     assert kind[name] is made
