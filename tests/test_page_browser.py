@@ -55,6 +55,13 @@ class Visit:
         """What a reader sees in all elements that match."""
         return self.page.locator(selector).all_inner_texts()
 
+    def rows(self, column: int) -> list[str]:
+        """A column of all results, after asking for more until there are none."""
+        more = self.page.locator("#cells-more")
+        while more.is_visible():
+            more.click()
+        return self.texts(COLUMN.format(column))
+
     def leave(self) -> None:
         """Close; nothing may have gone wrong, and nothing but the file been asked for."""
         self.context.close()
@@ -91,39 +98,35 @@ def test_the_first_screen_answers(visit: Visit) -> None:
 
 
 def test_sorting_by_number_and_by_word(visit: Visit) -> None:
-    total = len(visit.texts(COLUMN.format(1)))
+    total = len(visit.rows(1))
     for heading, column in (("PMD", 6), ("noise", 12)):
         button = visit.page.locator("#cells-table thead button").get_by_text(heading, exact=True)
         for state in ("ascending", "descending"):
             if button.locator("..").get_attribute("aria-sort") != state:
                 button.click()
             assert button.locator("..").get_attribute("aria-sort") == state
-            shown = visit.texts(COLUMN.format(column))
+            shown = visit.rows(column)
             values = numbers(shown)
             assert values == sorted(values, reverse=state == "descending")
             assert len(set(values)) > 20
             assert shown[: len(values)].count("-") == 0, "undefined last"
             assert len(shown) == total
     visit.page.locator("#cells-table thead button").get_by_text("victim", exact=True).click()
-    names = visit.texts(COLUMN.format(2))
+    names = visit.rows(2)
     assert names[0] < names[-1]
     assert len(set(names)) > 8
 
 
 def test_filters_search_and_the_row_that_opens(visit: Visit) -> None:
     page = visit.page
-    total = len(visit.texts(COLUMN.format(1)))
+    total = len(visit.rows(1))
     page.locator("#cells-form select[name=attack]").select_option("pgd")
     page.locator("#cells-form select[name=training]").select_option("adversarial")
-    assert set(visit.texts(COLUMN.format(4))) == {"pgd"}
-    assert set(visit.texts(COLUMN.format(3))) == {"adversarial"}
-    assert (
-        page.locator("#cells-count")
-        .inner_text()
-        .startswith(f"{len(visit.texts(COLUMN.format(1)))} of {total} ")
-    )
+    assert set(visit.rows(4)) == {"pgd"}
+    assert set(visit.rows(3)) == {"adversarial"}
+    assert page.locator("#cells-count").inner_text().startswith(f"{len(visit.rows(1))} of {total} ")
     page.locator("#cells-search").fill("npt-mp-compact-adversarial.safetensors")
-    assert visit.texts(COLUMN.format(2)) == ["npt-mp"]
+    assert visit.rows(2) == ["npt-mp"]
     opener = page.locator("#cells-table .row-button")
     opener.focus()
     page.keyboard.press("Enter")
@@ -135,9 +138,9 @@ def test_filters_search_and_the_row_that_opens(visit: Visit) -> None:
     opener.click()
     assert page.locator("#cells-table tr.detail").count() == 0
     page.locator("#cells-search").fill("no such thing")
-    assert visit.texts(COLUMN.format(1)) == []
+    assert visit.rows(1) == []
     page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#cells-count")).to_have_text(f"{total} of {total} results")
+    expect(page.locator("#cells-count")).to_contain_text(f"{total} of {total} results")
 
 
 def settled(page: Page) -> tuple[str, bytes]:
@@ -171,7 +174,7 @@ def test_dragging_one_body_turns_all(visit: Visit) -> None:
         assert views.nth(number).screenshot() != pictures[number]
     page.locator("#views").focus()
     page.keyboard.press("ArrowRight")
-    assert settled(page)[0] != turned
+    expect(page.locator("#look-box")).not_to_have_attribute("data-camera", turned)
     page.get_by_role("button", name="Reset view").click()
     assert settled(page) == (before, picture)
     page.locator("#look-form select").nth(2).select_option("adversarial")
@@ -216,32 +219,33 @@ def test_hostile_names_are_shown_as_text(browser: Browser, tmp_path: Path) -> No
     write_record(tmp_path / "records", made(victim=name, flags=(name,), pmd=(float("nan"), 1.0)))
     write_tables(tmp_path / "records", tmp_path / "out")
     visit = Visit(browser, tmp_path / "out" / "index.html")
-    assert visit.texts(COLUMN.format(2)) == [name]
-    assert visit.texts(COLUMN.format(6)) == ["-"]
+    assert visit.rows(2) == [name]
+    assert visit.rows(6) == ["-"]
     assert visit.page.locator("img").count() == 0
     visit.leave()
 
 
-def test_a_thousand_rows_at_once_are_drawn_and_all_are_searched(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_some_rows_at_once_are_drawn_and_all_are_searched(browser: Browser, tmp_path: Path) -> None:
     """Twenty thousand would make every keystroke wait."""
     record = made()
-    cells = [replace(record.cell, seed=number, task=f"t{number}") for number in range(1203)]
+    cells = [replace(record.cell, seed=number, task=f"t{number}") for number in range(403)]
     path = tmp_path / "index.html"
     path.write_text(page_text([replace(record, cell=cell) for cell in cells], [], ""), "utf-8")
     visit = Visit(browser, path)
     rows, count = visit.page.locator("#cells-table tbody tr"), visit.page.locator("#cells-count")
     more = visit.page.locator("#cells-more")
-    expect(rows).to_have_count(1000)
-    expect(count).to_have_text("1203 of 1203 results, the first 1000 shown")
-    expect(more).to_have_text("Show 203 more")
+    expect(rows).to_have_count(200)
+    expect(count).to_have_text("403 of 403 results, the first 200 shown")
+    expect(more).to_have_text("Show 200 more")
     more.click()
-    expect(rows).to_have_count(1203)
-    expect(count).to_have_text("1203 of 1203 results")
+    expect(count).to_have_text("403 of 403 results, the first 400 shown")
+    expect(more).to_have_text("Show 3 more")
+    more.click()
+    expect(rows).to_have_count(403)
+    expect(count).to_have_text("403 of 403 results")
     expect(more).to_be_hidden()
-    visit.page.locator("#cells-search").fill("t1202")
-    assert visit.texts(COLUMN.format(1)) == ["t1202"]
+    visit.page.locator("#cells-search").fill("t402")
+    assert visit.rows(1) == ["t402"]
     visit.page.locator("#cells-search").fill("")
-    expect(rows).to_have_count(1000)
+    expect(rows).to_have_count(200)
     visit.leave()

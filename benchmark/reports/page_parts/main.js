@@ -337,7 +337,7 @@
   ];
 
   const ALPHABET = new Intl.Collator();
-  const ROWS_AT_ONCE = 1000; // more of them make every keystroke wait
+  const ROWS_AT_ONCE = 200; // more of them make every keystroke wait
 
   function sortValue(row, column) {
     return column.value ? column.value(row) : row[column.key];
@@ -376,7 +376,7 @@
     table.append(element("thead", {}, element("tr", {}, ...heads)));
     const body = table.appendChild(element("tbody"));
     const more = element("button", { type: "button", id: "cells-more" });
-    table.parentElement.after(more);
+    table.parentElement.after(element("div", { className: "buttons" }, more));
     const texts = new Map(DATA.cells.map((row) => [row, [row.task, row.victim, row.training, row.attack || "none",
       row.defense || "none", row.access, row.flags.join(" "), row.weights_name || ""].join(" ").toLowerCase()]));
     let rows = [], drawn = 0;
