@@ -112,7 +112,7 @@ def spectrum(shape: tuple[int, int], smallest: float) -> Tensor:
 @pytest.mark.parametrize("shape", [(64, 64), (65, 131), (131, 65)])
 @pytest.mark.parametrize("smallest", [0.5, 1e-2, 1e-3])
 def test_muon_orthogonalises_as_well_as_torch(shape: tuple[int, int], smallest: float) -> None:
-    """Cosine to the polar factor; torch takes five iterations, ours are four."""
+    """Cosine to the polar factor, and torch's own update of the same matrix."""
     matrix = spectrum(shape, smallest)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     parameter = nn.Parameter(torch.zeros(shape))
@@ -124,7 +124,9 @@ def test_muon_orthogonalises_as_well_as_torch(shape: tuple[int, int], smallest: 
 
     stack = torch.stack([matrix, 1e-6 * matrix.roll(1, 0), torch.zeros(shape)])
     ours = orthogonalised(stack).float()
-    assert likeness(ours[0]) > likeness(-parameter.detach()) - 0.03
+    assert likeness(ours[0]) > likeness(-parameter.detach()) - 0.003
+    scale = max(1, shape[0] / shape[1]) ** 0.5
+    torch.testing.assert_close(-parameter.detach(), scale * ours[0], rtol=0, atol=0.02)
     assert torch.linalg.svdvals(ours[0]).max() < 1.3
     torch.testing.assert_close(ours[1], ours[0].roll(1, 0), rtol=0, atol=0.05)
     assert bool((ours[2] == 0).all()), "no gradient, no step"

@@ -64,16 +64,15 @@ def compare(
 
 
 def steps_of(victim: str, width: int, *, adversarial: bool, former: bool) -> Callable[[], None]:
-    """VISITS visits of training at negligible rates; the former step takes batches of 8."""
+    """VISITS visits of training at negligible rates."""
     recipe = replace(
         DEFAULT_RECIPES[victim],
+        batch=batch,
         adversarial=Adversarial(after=0.0) if adversarial else None,
         matrix_rate=1e-6,
         rate=1e-6,
         warmup=0,
     )
-    if former:
-        recipe = replace(recipe, batch=8)
     with torch.random.fork_rng():
         network = VICTIMS[victim](width).train()
     network.requires_grad_(True)
@@ -94,14 +93,16 @@ def steps_of(victim: str, width: int, *, adversarial: bool, former: bool) -> Cal
 @pytest.mark.parametrize("adversarial", [False, True], ids=["clean", "fgm"])
 @pytest.mark.parametrize("width", [128, 256])
 @pytest.mark.parametrize("victim", ["npt", "npt-mp", "gct", "posemae"])
+@pytest.mark.parametrize("batch", [8, 16])
 def test_training_visits_against_former_step(
-    benchmark: BenchmarkFixture, victim: str, width: int, adversarial: bool
+    benchmark: BenchmarkFixture, victim: str, width: int, adversarial: bool, batch: int
 ) -> None:
+    """Against the former step at the former batch of 8."""
     ours, base = compare(
         benchmark,
-        steps_of(victim, width, adversarial=adversarial, former=False),
-        steps_of(victim, width, adversarial=adversarial, former=True),
-        rounds=9,
+        steps_of(victim, width, batch=batch, adversarial=adversarial, former=False),
+        steps_of(victim, width, batch=8, adversarial=adversarial, former=True),
+        rounds=5,
     )
     benchmark.extra_info |= {
         "visits_a_second": round(VISITS / ours),
