@@ -126,13 +126,13 @@ def test_what_the_clock_chose_repeats_the_run_without_a_clock(
 ) -> None:
     clock = Clock(lambda *_: 0.0)
 
-    def moves() -> float:
-        clock.now += 0.01
-        return clock.now
+    def step(*arguments: Any) -> torch.Tensor:
+        clock.now += 0.02
+        return training_step(*arguments)
 
     recipe = tiny("npt", steps=10**6, decay=DECAY, adversarial=Adversarial(after=0.5))
     with monkeypatch.context() as patch:
-        patch.setattr(clock, "monotonic", moves)
+        patch.setattr(session, "training_step", step)
         patch.setattr(session, "time", clock)
         trained = train(recipe, tmp_path / "paced", deadline=clock.now + 3)
     assert 30 < trained.recipe.steps < 200

@@ -19,8 +19,8 @@ from posebench.errors import InputError
 DECAY = 0.5
 """Share of a budgeted part over which its rates fall."""
 
-MARGIN = 0.98
-"""Share of the time left that is filled: a little for steps that get slower."""
+MARGIN = 0.96
+"""Share of the time left that is filled: the rest is for reports, looks and steps that get slower."""
 
 WARM_UP = 3
 """First steps that do not count for the pace: they compile and allocate."""
