@@ -55,9 +55,7 @@ def shown(
     return attack_rows(
         network,
         adversarial,
-        batch.pose.points,
-        batch.identity.points,
-        batch.target.points,
+        (batch.pose.points, batch.identity.points, batch.target.points),
         ids=torch.arange(len(batch)),
         attack=adversarial.made(1.0),
         seed=seed,

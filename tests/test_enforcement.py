@@ -238,9 +238,7 @@ def test_training_projects_and_counts_like_everything_else() -> None:
     first, poses, _ = attack_rows(
         network,
         adversarial,
-        batch.pose.points,
-        batch.identity.points,
-        batch.target.points,
+        (batch.pose.points, batch.identity.points, batch.target.points),
         ids=torch.arange(4),
         attack=Liar(Budget(0.1), (look,)),
         seed=0,

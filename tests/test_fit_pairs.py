@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from posebench.attacks import Universal
-from posebench.benchmark.data.datasets import SMG_3D
+from posebench.benchmark.data.layouts import SMG_3D
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.errors import InputError
 from posebench.interfaces import Budget

@@ -201,20 +201,7 @@ def test_no_function_is_longer_than_a_page() -> None:
         for each in functions(tree)
         if each.end_lineno is not None and each.end_lineno - each.lineno >= LONGEST_FUNCTION
     }
-    assert {name: length for name, length in wrong.items() if name not in COMMANDS} == {}
-    long = {name: length for name, length in bodies(COMMANDS).items() if length > LONGEST_FUNCTION}
-    assert long == {}
-
-
-def bodies(names: set[str]) -> dict[str, int]:
-    """Lines of functions without their parameters, which are a command's options."""
-    found = {
-        f"{module}.{each.name}": each.end_lineno - each.body[0].lineno + 1
-        for module, tree in TREES.items()
-        for each in functions(tree)
-        if each.end_lineno is not None
-    }
-    return {name: found[name] for name in names}
+    assert wrong == {}
 
 
 def test_only_commands_take_many_parameters() -> None:

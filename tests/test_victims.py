@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.rng import generator_for
 from posebench.victims import (
+    NPT,
     VICTIMS,
     EqualPoints,
     PoseMAE,
@@ -249,3 +252,24 @@ def test_second_derivatives_of_victims_are_right(name: str) -> None:
     with sdpa_kernel(SDPBackend.MATH):  # other kernels of attention refuse second derivatives
         found = slope(pose.points, graph=True)
     assert float((found - measured).norm() / measured.norm()) < 1e-4
+
+
+def test_networks_without_masks_or_generator_need_not_name_them() -> None:
+    class Plain(PoseTransferNetwork):
+        spec = replace(NPT.spec, name="plain", point_counts="free")
+
+        def transfer(self, pose: Tensor, identity: Tensor) -> Tensor:
+            return identity + pose.mean(dim=1, keepdim=True)
+
+    class Promises(Plain):
+        spec = replace(Plain.spec, name="promises", masks=True)
+
+    network, cloud = Plain(8), random_clouds(1, 9)
+    expected = cloud.points + cloud.points.mean(dim=1, keepdim=True)
+    assert torch.equal(network(cloud, cloud, generator=generator_for(0)).points, expected)
+    found = network.transferred(cloud.points, cloud.points, generator=generator_for(0))
+    assert torch.equal(found, expected)
+    with pytest.raises(InputError, match=r"promises.*has no pose_mask"):
+        Promises(8)
+    with pytest.raises(TypeError, match="does not define transfer"):
+        type("Empty", (PoseTransferNetwork,), {"spec": Plain.spec})(8).transfer()

@@ -23,9 +23,9 @@ from posebench.victims.blocks import (
     average,
     initialise,
     point_weights,
-    points_together,
     pooled_code,
 )
+from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
 
 EXPLICIT_POINTS = 1024

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
-from posebench.shapes import Bool, Float
+from posebench.shapes import Float
 
 MAX_WIDTH = 8192
 """Eight times the published width; a damaged header must not ask for all memory."""
@@ -32,28 +32,23 @@ class PoseTransferNetwork(nn.Module):
             raise InputError(f"width must be 4..{MAX_WIDTH}, got {width}")
         self.width = width
         self.compiled: Callable[..., Tensor] | None = None  # transfer() through torch.compile
-        self._takes = inspect.signature(self.transfer).parameters
-        if self.spec.masks and not {"pose_mask", "identity_mask"} <= set(self._takes):
+        self._takes = frozenset(inspect.signature(self.transfer).parameters)
+        if self.spec.masks and not {"pose_mask", "identity_mask"} <= self._takes:
             raise InputError(
                 f"victim {self.spec.name!r} says that it takes masks, but its transfer() has no "
-                "pose_mask and identity_mask"
+                "pose_mask and identity_mask: give it both, or its spec masks=False"
             )
 
     def settings(self) -> dict[str, object]:
         """Constructor arguments that rebuild this network, JSON-ready."""
         return {"width": self.width}
 
-    def transfer(
-        self,
-        pose: Float[Tensor, "b m 3"],
-        identity: Float[Tensor, "b n 3"],
-        pose_mask: Bool[Tensor, "b m"] | None = None,
-        identity_mask: Bool[Tensor, "b n"] | None = None,
-        generator: Generator | None = None,
-    ) -> Float[Tensor, "b n 3"]:
-        """The identity in the pose, in the identity's order; None masks mean no padding.
+    def transfer(self, *args: Any, **others: Any) -> Float[Tensor, "b n 3"]:
+        """The identity in the pose, in the identity's order:
 
-        A network that knows no padding or does not draw may leave these parameters out.
+        ``transfer(pose, identity, pose_mask=None, identity_mask=None, generator=None)`` with pose
+        (B, M, 3), identity (B, N, 3) and masks (B, M) and (B, N), where None means no padding. A
+        network that knows no padding leaves the masks out, one that draws nothing the generator.
         """
         raise TypeError(f"{type(self).__name__} does not define transfer()")
 

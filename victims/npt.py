@@ -22,13 +22,11 @@ from posebench.victims.blocks import (
     ResidualStage,
     apply_linear,
     code_linear,
-    filled,
     initialise,
-    linear,
     point_weights,
-    points_together,
     pooled_code,
 )
+from posebench.victims.linear import filled, linear, points_together
 from posebench.victims.network import PoseTransferNetwork
 
 

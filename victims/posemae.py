@@ -50,10 +50,10 @@ from posebench.victims.blocks import (
     average,
     initialise,
     point_weights,
-    points_together,
     pooled_code,
 )
 from posebench.victims.gct import SpatialAttention, attend
+from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
 
 Attention = Literal["channel", "spatial", "none"]

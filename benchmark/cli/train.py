@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from posebench.benchmark.training.run import TrainOptions
+
+Options = dict[str, Any]
+"""Options by the names of the recipe's fields."""
 
 EXAMPLES = """
 Examples:
@@ -33,87 +39,93 @@ Examples:
 """
 
 
+Victim = Annotated[str | None, typer.Option(help="Victim to train; see 'posebench list'.")]
+Recipe = Annotated[
+    str | None, typer.Option(help="Many runs: 'table2' or a TOML file, instead of --victim.")
+]
+Size = Annotated[str | None, typer.Option(help="compact (default), paper or tiny.")]
+Steps = Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.")]
+Seed = Annotated[int | None, typer.Option(help="Of initial weights and sampling; default 0.")]
+Batch = Annotated[
+    int | None,
+    typer.Option(help="Pairs a step; default 8. Where not given, rates follow it, and steps."),
+]
+Points = Annotated[int | None, typer.Option(help="Points of identity and target that a step sees.")]
+PosePoints = Annotated[int | None, typer.Option(help="Points of the pose source that a step sees.")]
+Rate = Annotated[float | None, typer.Option(help="Peak learning rate of Adam (all but matrices).")]
+MatrixRate = Annotated[float | None, typer.Option(help="Peak learning rate of Muon (matrices).")]
+Adversarial = Annotated[
+    str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
+]
+Eps = Annotated[
+    float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
+]
+Iterations = Annotated[int | None, typer.Option(help="Gradient steps of an iterative attack.")]
+Regime = Annotated[
+    str | None,
+    typer.Option(
+        help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
+    ),
+]
+CleanShare = Annotated[
+    float | None,
+    typer.Option(help="Share of each batch that stays clean; default 0.5, the paper has 0."),
+]
+Sor = Annotated[
+    bool, typer.Option("--sor", help="Clean the attacked poses with SOR, as the paper does.")
+]
+EpsSchedule = Annotated[str | None, typer.Option(help="constant (default), ramp or spread.")]
+RandomStart = Annotated[
+    float | None,
+    typer.Option(help="Gaussian start of the attack, as a share of the budget; default 0."),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
+]
+Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")]
+WholeMeshes = Annotated[
+    bool, typer.Option(help="Published form: whole meshes with edge loss; far slower.")
+]
+Compiled = Annotated[
+    bool,
+    typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
+]
+Recompute = Annotated[
+    bool, typer.Option(help="Gradient checkpointing (gct): less memory, more time.")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run, of all runs with --recipe.")]
+
+
 def train(
-    victim: Annotated[
-        str | None, typer.Option(help="Victim to train; see 'posebench list'.")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Many runs: 'table2' or a TOML file, instead of --victim.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="compact (default), paper or tiny.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Optimiser steps; default: the recipe's.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of initial weights and sampling; default 0.")
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(help="Pairs a step; default 8. Where not given, rates follow it, and steps."),
-    ] = None,
-    points: Annotated[
-        int | None, typer.Option(help="Points of identity and target that a step sees.")
-    ] = None,
-    pose_points: Annotated[
-        int | None, typer.Option(help="Points of the pose source that a step sees.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate of Adam (all but matrices).")
-    ] = None,
-    matrix_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate of Muon (matrices).")
-    ] = None,
-    adversarial: Annotated[
-        str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
-    ] = None,
-    eps: Annotated[
-        float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
-    ] = None,
-    iterations: Annotated[
-        int | None, typer.Option(help="Gradient steps of an iterative attack.")
-    ] = None,
-    regime: Annotated[
-        str | None,
-        typer.Option(
-            help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
-        ),
-    ] = None,
-    clean_share: Annotated[
-        float | None,
-        typer.Option(help="Share of each batch that stays clean; default 0.5, the paper has 0."),
-    ] = None,
-    sor: Annotated[
-        bool, typer.Option("--sor", help="Clean the attacked poses with SOR, as the paper does.")
-    ] = False,
-    eps_schedule: Annotated[
-        str | None, typer.Option(help="constant (default), ramp or spread.")
-    ] = None,
-    random_start: Annotated[
-        float | None,
-        typer.Option(help="Gaussian start of the attack, as a share of the budget; default 0."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
-    whole_meshes: Annotated[
-        bool, typer.Option(help="Published form: whole meshes with edge loss; far slower.")
-    ] = False,
-    compiled: Annotated[
-        bool,
-        typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
-    ] = False,
-    recompute: Annotated[
-        bool, typer.Option(help="Gradient checkpointing (gct): less memory, more time.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run, of all runs with --recipe.")
-    ] = None,
+    victim: Victim = None,
+    recipe: Recipe = None,
+    size: Size = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    batch: Batch = None,
+    points: Points = None,
+    pose_points: PosePoints = None,
+    rate: Rate = None,
+    matrix_rate: MatrixRate = None,
+    adversarial: Adversarial = None,
+    eps: Eps = None,
+    iterations: Iterations = None,
+    regime: Regime = None,
+    clean_share: CleanShare = None,
+    sor: Sor = False,
+    eps_schedule: EpsSchedule = None,
+    random_start: RandomStart = None,
+    start: Start = None,
+    budget: Budget = None,
+    device: Device = "auto",
+    threads: Threads = 0,
+    whole_meshes: WholeMeshes = False,
+    compiled: Compiled = False,
+    recompute: Recompute = False,
+    out: Out = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
     from posebench.benchmark.training.run import TrainOptions
@@ -125,7 +137,7 @@ def train(
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
-    attack: dict[str, Any] = {
+    attack: Options = {
         "eps": eps,
         "iterations": iterations,
         "clean_share": clean_share,
@@ -133,7 +145,7 @@ def train(
         "schedule": eps_schedule,
         "random_start": random_start,
     }
-    changes: dict[str, Any] = {
+    changes: Options = {
         "batch": batch,
         "points": points,
         "pose_points": pose_points,
@@ -144,20 +156,31 @@ def train(
         "regime": regime,
     }
     common = given({"size": size, "seed": seed})
+    asked = Asked(victim, recipe, common, attack, changes, adversarial, start, out)
+    with interruptible(signals), progress_bar("steps", quiet=False) as bar:
+        train_asked(asked, options, bar)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options say to train; None where they say nothing."""
+
+    victim: str | None
+    recipe: str | None
+    common: Options
+    attack: Options
+    changes: Options
+    adversarial: str | None
+    start: str | None
+    out: Path | None
+
+
+@contextmanager
+def interruptible(signals: StopSignals) -> Iterator[None]:
+    """Ctrl-C ends in one line that says how to go on."""
     try:
-        with signals.installed(), progress_bar("steps", quiet=False) as bar:
-            if recipe is not None:
-                refuse_given(
-                    {**attack, **changes, "start": start, "adversarial": adversarial},
-                    "--recipe, which says what to train",
-                )
-                train_file(recipe, common, out, options, bar)
-            else:
-                assert victim is not None
-                part = None if adversarial is None else {"attack": adversarial, **given(attack)}
-                if part is None:
-                    refuse_given({**attack, "start": start}, "training without --adversarial")
-                train_victim(victim, {**common, **given(changes)}, part, start, out, options, bar)
+        with signals.installed():
+            yield
     except KeyboardInterrupt as stop:
         if os.environ.get("RANK", "0") == "0":
             where = f" ({stop})" if str(stop) else ""
@@ -165,9 +188,35 @@ def train(
         raise typer.Exit(EXIT_CODE) from None
 
 
+def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
+    """Train all runs of a recipe file, or one victim.
+
+    Raises:
+        InputError: an option that what is trained does not heed.
+    """
+    if asked.recipe is not None:
+        refuse_given(
+            {
+                **asked.attack,
+                **asked.changes,
+                "start": asked.start,
+                "adversarial": asked.adversarial,
+            },
+            "--recipe, which says what to train",
+        )
+        train_file(asked.recipe, asked.common, asked.out, options, bar)
+        return
+    part = None
+    if asked.adversarial is not None:
+        part = {"attack": asked.adversarial, **given(asked.attack)}
+    else:
+        refuse_given({**asked.attack, "start": asked.start}, "training without --adversarial")
+    train_victim(asked, part, options, bar)
+
+
 def train_file(
     recipe: str,
-    common: dict[str, Any],
+    common: Options,
     out: Path | None,
     options: TrainOptions,
     bar: Progress,
@@ -180,13 +229,7 @@ def train_file(
 
 
 def train_victim(
-    victim: str,
-    changes: dict[str, Any],
-    adversarial: dict[str, Any] | None,
-    start: str | None,
-    out: Path | None,
-    options: TrainOptions,
-    bar: Progress,
+    asked: Asked, adversarial: Options | None, options: TrainOptions, bar: Progress
 ) -> None:
     """One run: the victim's default recipe with changes."""
     from posebench.benchmark.training.recipe import adversarial_part, recipe_for
@@ -194,23 +237,25 @@ def train_victim(
     from posebench.benchmark.training.run import train_one
     from posebench.victims.weights import shipped_path
 
+    victim, start = asked.victim, asked.start
+    assert victim is not None
     part = None if adversarial is None else adversarial_part(victim, **adversarial)
-    made = recipe_for(victim, adversarial=part, **changes)
+    made = recipe_for(victim, adversarial=part, **asked.common, **given(asked.changes))
     name = f"{victim}-{made.size}" + (f"-{adversarial['attack']}" if adversarial else "")
     name += f"-{made.regime}" if made.regime != "protocol" else ""
-    folder = out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
+    folder = asked.out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
     from_file = None
     if start is not None:
         from_file = shipped_path(victim, made.size) if start == SHIPPED else Path(start)
     train_one(made, folder, from_file, options, bar)
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
+def given(options: Options) -> Options:
     """Those that are not None."""
     return {key: value for key, value in options.items() if value is not None}
 
 
-def refuse_given(options: dict[str, Any], what: str) -> None:
+def refuse_given(options: Options, what: str) -> None:
     """Raise InputError if one of these options was given: it would be ignored."""
     from posebench.errors import InputError
 

@@ -128,14 +128,16 @@ def attack_settings(attack: AttackCell) -> str:
 
 def plain(value: Any) -> Any:
     """Dataclasses and tuples as JSON has them; NaN and infinity become null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: plain(part) for key, part in value.items()}
+    if value is None or isinstance(value, (str, int)):  # first, because most values are
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     return value
 
 

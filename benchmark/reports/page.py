@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
-from posebench.benchmark.records.types import Record
+from posebench.benchmark.records.types import Json, Record
 from posebench.benchmark.reports.markdown import UNIT
 from posebench.benchmark.reports.page_cells import cells
 from posebench.benchmark.reports.page_curves import TAUS, curves
@@ -26,7 +25,7 @@ PARTS = ("library.js", "charts.js", "viewer.js", "main.js")
 """Scripts in their order; library.js is bundled from three.js and d3."""
 
 
-def page_text(records: Sequence[Record], samples: Sequence[dict[str, Any]], flags: str) -> str:
+def page_text(records: Sequence[Record], samples: Sequence[Json], flags: str) -> str:
     """The whole page; ``flags`` is the text of docs/flags.md, which explains flags where shown."""
     folder = files("posebench.benchmark.reports").joinpath("page_parts")
     page = folder.joinpath("index.html").read_text(encoding="utf-8")
@@ -39,9 +38,7 @@ def page_text(records: Sequence[Record], samples: Sequence[dict[str, Any]], flag
     return re.sub(r"<!--(style|data|scripts)-->", lambda found: parts[found[1]], page)
 
 
-def page_data(
-    records: Sequence[Record], samples: Sequence[dict[str, Any]], flags: str
-) -> dict[str, Any]:
+def page_data(records: Sequence[Record], samples: Sequence[Json], flags: str) -> Json:
     """What the page shows; PMD x1e-4 throughout."""
     plain = [record for record in records if shipped_plain(record)]
     rows = ranking(plain)

@@ -11,7 +11,6 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from posebench.benchmark.records.codec import decode
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.json_files import read_json
+from posebench.benchmark.records.types import Json
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.geometry import centred
@@ -38,14 +38,14 @@ SAMPLE_ATTACKS: tuple[Attack, ...] = (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(
 SAMPLE_VICTIMS = ("npt-mp", "npt", "gct", "posemae")
 
 
-def packed(points: NDArray[np.floating]) -> dict[str, Any]:
+def packed(points: NDArray[np.floating]) -> Json:
     """Points (V, 3) as little-endian int16 in base64, and the metres of one step."""
     scale = float(np.abs(points).max()) / 32767 or 1.0
     steps = np.rint(points.astype(np.float64) / scale).astype("<i2")
     return {"scale": scale, "points": base64.b64encode(steps.tobytes()).decode()}
 
 
-def unpacked(cloud: dict[str, Any]) -> NDArray[np.float64]:
+def unpacked(cloud: Json) -> NDArray[np.float64]:
     """Points (V, 3) in metres; the inverse of :func:`packed` up to half a step."""
     steps = np.frombuffer(base64.b64decode(cloud["points"], validate=True), "<i2")
     points: NDArray[np.float64] = steps.reshape(-1, 3) * float(cloud["scale"])
@@ -65,7 +65,7 @@ def make_sample(
     size: str = "compact",
     seed: int = 0,
     progress: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Json:
     """One pair of one of anny's undistorted splits, seen through every shipped victim.
 
     The attack's random numbers are those of ``evaluate`` with the same seed, so the PMD is the
@@ -101,7 +101,7 @@ def make_sample(
     }
 
 
-def victim_views(source: Source, batch: Batch, seed: int) -> dict[str, Any]:
+def victim_views(source: Source, batch: Batch, seed: int) -> Json:
     """A victim's clean result on a batch of one, and every attack's pose and result."""
     victim, attacked = source.network, []
     for attack in SAMPLE_ATTACKS:
@@ -127,30 +127,30 @@ def victim_views(source: Source, batch: Batch, seed: int) -> dict[str, Any]:
     }
 
 
-def output_view(victim: Victim, batch: Batch, pose: Clouds) -> dict[str, Any]:
+def output_view(victim: Victim, batch: Batch, pose: Clouds) -> Json:
     """A victim's result on some pose and its PMD."""
     with torch.no_grad():
         output = victim(pose, batch.identity)
     return {"pmd": float(pmd(output, batch)), "output": packed(centred(output).points[0].numpy())}
 
 
-def sample_text(sample: dict[str, Any]) -> str:
+def sample_text(sample: Json) -> str:
     """Canonical JSON of a sample, as its file holds it."""
     return json.dumps(sample, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def read_samples(folder: Path) -> list[dict[str, Any]]:
+def read_samples(folder: Path) -> list[Json]:
     """All samples of a folder in the order of their names; none if there is no such folder."""
     return [read_sample(path) for path in sorted(folder.glob("*.json"))]
 
 
-def read_sample(path: Path) -> dict[str, Any]:
+def read_sample(path: Path) -> Json:
     """One sample.
 
     Raises:
         InputError: naming the file if it is not a sample, or if its clouds are damaged.
     """
-    content: dict[str, Any] = read_json(path)
+    content: Json = read_json(path)
     for problem in sample_problems(decode(Sample, content, str(path))):
         raise InputError(f"{path}: {problem}")
     return content

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from posebench.benchmark.meshes.surface import Surface, apart, edge_distortion
 from posebench.benchmark.meshes.types import Points
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.retarget.attack import Attacked, Change
 from posebench.benchmark.retarget.pair import Identity, Pair, PoseSource, box_centre, seen_centre
 
@@ -136,7 +136,7 @@ class Facts:
     notes: tuple[str, ...]
     attacked: AttackFacts | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """One flat object; what there is not has no key."""
         flat = asdict(self)
         flat |= flat.pop("attacked") or {}

@@ -89,9 +89,7 @@ class Adversarial:
 def attack_rows(
     network: PoseTransferNetwork,
     adversarial: Adversarial,
-    pose: Float[Tensor, "b m 3"],
-    identity: Float[Tensor, "b n 3"],
-    target: Float[Tensor, "b n 3"],
+    rows: tuple[Float[Tensor, "b m 3"], Float[Tensor, "b n 3"], Float[Tensor, "b n 3"]],
     *,
     ids: Tensor,
     attack: Attack,
@@ -100,9 +98,11 @@ def attack_rows(
 ) -> tuple[int, Float[Tensor, "b m 3"], Tensor]:
     """How many first rows stay clean, the poses with all others attacked, the share SOR removed.
 
-    ``ids`` (B,) number the rows over the whole run; an attack's random draws follow from them.
+    ``rows`` are pose sources, identities and targets. ``ids`` (B,) number them over the whole run;
+    an attack's random draws follow from them.
     Points that SOR removes are replaced by evenly repeated kept ones, so that shapes stay fixed.
     """
+    pose, identity, target = rows
     size = len(pose)
     first = round(size * adversarial.clean_share)
     removed = pose.new_zeros(())

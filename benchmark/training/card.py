@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from posebench.attacks import FGM, PGD, attack_name
 from posebench.benchmark.data.anny import TASKS
@@ -14,7 +14,7 @@ from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.records.form import plain
-from posebench.benchmark.records.types import Environment, Record, Weights
+from posebench.benchmark.records.types import Environment, Json, Record, Weights
 from posebench.benchmark.training.loop import Trained
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
@@ -48,7 +48,7 @@ OVERFITTED = 2.0
 class Split(TypedDict):
     """Clean quality on a split; ``clean_pmd`` as records have it."""
 
-    clean_pmd: dict[str, Any]
+    clean_pmd: Json
     trivial: dict[str, float]
     under_trained: bool
     fingerprint: str | None
@@ -58,7 +58,7 @@ class Attacked(TypedDict):
     """Quality under an attack; ``pmd`` as records have it."""
 
     settings: str
-    pmd: dict[str, Any]
+    pmd: Json
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,18 @@ class Card:
     """
 
     training: str
-    recipe: dict[str, Any]
+    recipe: Json
     steps_done: int
     samples_seen: int
     curve: list[tuple[int, float]]
     data: str
-    environment: dict[str, Any]
+    environment: Json
     licence: str = "Apache-2.0"
     catastrophic_overfitting: bool | None = None
     splits: dict[str, Split] | None = None
     attacked: dict[str, Attacked] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """All that is known."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
@@ -103,7 +103,7 @@ class Measured:
     records: list[Record] = field(default_factory=list)
 
     @property
-    def on_card(self) -> dict[str, Any]:
+    def on_card(self) -> Json:
         """The fields of a card that these fill."""
         return {"splits": self.splits, "attacked": self.attacked}
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from posebench.benchmark.records.flags import TRAINED_FACTOR
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.training.recipe import flat_recipe
 
 TARGET_PMD = 5e-4
@@ -18,7 +17,7 @@ PAIRS = {
 """What a recipe's regime trains on; None on cards older than regimes."""
 
 
-def card_text(victim: str, card: dict[str, Any]) -> str:
+def card_text(victim: str, card: Json) -> str:
     """The card, as ``Card.as_json`` gives it, as Markdown."""
     lines = [*_origin(victim, card), *_splits(card), *_attacked(card)]
     seen = card["splits"]["anny/seen"]["clean_pmd"]["mean"]
@@ -38,7 +37,7 @@ def card_text(victim: str, card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _origin(victim: str, card: dict[str, Any]) -> list[str]:
+def _origin(victim: str, card: Json) -> list[str]:
     where = card["environment"]
     recipe = ", ".join(f"{key} {value}" for key, value in flat_recipe(card["recipe"]).items())
     steps = card["recipe"]["steps"]
@@ -55,7 +54,7 @@ def _origin(victim: str, card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _splits(card: dict[str, Any]) -> list[str]:
+def _splits(card: Json) -> list[str]:
     lines = [
         "",
         "Clean PMD x1e-4 on pairs of new identities, whole meshes:",
@@ -73,7 +72,7 @@ def _splits(card: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _attacked(card: dict[str, Any]) -> list[str]:
+def _attacked(card: Json) -> list[str]:
     if not card.get("attacked"):
         return []
     pmds = ", ".join(

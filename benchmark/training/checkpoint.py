@@ -13,12 +13,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from posebench.benchmark.data.body import body_fingerprint
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.state import State
 from posebench.benchmark.training.time_budget import PartClock, with_length
@@ -39,7 +39,7 @@ class Header:
         device: kind of the device whose generator's state is stored.
     """
 
-    recipe: dict[str, Any]
+    recipe: Json
     data: str
     device: str
     step: int
@@ -106,7 +106,7 @@ def load_checkpoint(folder: Path, state: State, *, paced: bool) -> bool:
     return True
 
 
-def differences(stored: dict[str, Any], recipe: Recipe, *, lengths: bool = True) -> list[str]:
+def differences(stored: Json, recipe: Recipe, *, lengths: bool = True) -> list[str]:
     """What sets a stored recipe apart from this one; ``lengths``: of the parts, too."""
     here = _flat(json.loads(json.dumps(asdict(recipe))))
     there = _flat(stored)
@@ -117,7 +117,7 @@ def differences(stored: dict[str, Any], recipe: Recipe, *, lengths: bool = True)
     ]
 
 
-def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+def _flat(recipe: Json) -> Json:
     inner = recipe.get("adversarial") or {}
     return {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
 
@@ -160,7 +160,7 @@ def _restore(tensors: dict[str, Tensor], state: State) -> None:
         found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         part.load_state_dict(found)
     for number, optimiser in enumerate(state.optimisers):
-        slots: dict[int, dict[str, Any]] = {}
+        slots: dict[int, Json] = {}
         for name, value in tensors.items():
             if name.startswith(f"optimiser.{number}."):
                 _, _, index, slot = name.split(".", 3)

@@ -19,7 +19,8 @@ from posebench.shapes import Float
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration, chosen in the source for the steepest slope at zero."""
 
-ITERATIONS = 5
+ITERATIONS = 4
+"""With the closer bound of the start as close as five from the Frobenius norm (see the tests)."""
 
 MOMENTUM = 0.95
 
@@ -31,13 +32,27 @@ def orthogonalised(stack: Float[Tensor, "k rows columns"]) -> Float[Tensor, "k r
     x = nn.functional.pad(stack.bfloat16(), (0, -columns % 8, 0, -rows % 8))
     if rows > columns:
         x = x.transpose(1, 2)
-    x = x / x.flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-7)
+    x = x / _norms(x).clamp_min(1e-7)
     a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
         gram = torch.bmm(x, x.transpose(1, 2))
-        update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        if iteration == 0:
+            # ||(X X^T)^2||_F bounds the largest singular value to the fourth power, more closely
+            # than ||X||_F bounds it: small ones have less far to go.
+            square = torch.bmm(gram, gram)
+            bound = 1.01 * _norms(square).clamp_min(1e-20).sqrt()
+            x, gram, square = x / bound.sqrt(), gram / bound, square / bound.square()
+            update = b * gram + c * square
+        else:
+            update = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, update, x, beta=a)
     return (x.transpose(1, 2) if rows > columns else x)[:, :rows, :columns]
+
+
+def _norms(stack: Tensor) -> Tensor:
+    """Frobenius norms, (K, 1, 1)."""
+    norms: Tensor = torch.linalg.vector_norm(stack, dim=(1, 2), keepdim=True)
+    return norms
 
 
 class StackedMuon(torch.optim.Optimizer):

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.victims import SIZES, VICTIMS
 
-ADVERSARIAL_PART: dict[str, dict[str, Any]] = {
+ADVERSARIAL_PART: dict[str, Json] = {
     "npt": {"rate_share": 0.5},
     "npt-mp": {"after": 2 / 3},
     "gct": {"after": 2 / 3},
@@ -73,7 +74,7 @@ class Recipe:
     seed: int = 0
     adversarial: Adversarial | None = None
     start: str | None = None
-    network: dict[str, Any] = field(default_factory=dict)
+    network: Json = field(default_factory=dict)
     regime: str = "protocol"
 
     @property
@@ -179,14 +180,14 @@ def recipe_for(
     return replace(recipe, size=size, steps=steps, adversarial=adversarial, **{**points, **changes})
 
 
-def flat_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+def flat_recipe(recipe: Json) -> Json:
     """A recipe on a weights file's card in one level, unset settings left out."""
     inner = recipe.get("adversarial") or {}
     flat = {**{k: v for k, v in recipe.items() if k != "adversarial"}, **inner}
     return {key: value for key, value in flat.items() if value is not None}
 
 
-def recipe_changes(recipe: dict[str, Any]) -> str:
+def recipe_changes(recipe: Json) -> str:
     """What sets a recipe on a card apart from its victim's default, besides the network."""
     victim = recipe.get("victim")
     if victim not in DEFAULT_RECIPES:
@@ -198,7 +199,7 @@ def recipe_changes(recipe: dict[str, Any]) -> str:
 
 
 @lru_cache
-def usual_recipe(victim: str, *, adversarial: bool) -> dict[str, Any]:
+def usual_recipe(victim: str, *, adversarial: bool) -> Json:
     """A victim's default recipe in one level."""
     part = adversarial_part(victim) if adversarial else None
     return flat_recipe(asdict(recipe_for(victim, adversarial=part)))

@@ -102,12 +102,11 @@ def train_one(
     options: TrainOptions,
     bar: rich.progress.Progress,
 ) -> Path:
-    """Train or resume, evaluate on every split, write weights, card and log.
+    """Train or resume, evaluate on every split, write weights, card and log; the weights' path.
 
     With a budget the clock chooses the number of steps, see ``time_budget``; a run that is
     resumed keeps what was chosen. Weights are written before they are evaluated, and what the
     card holds of their evaluation is what time was left for.
-    Returns the weights' path.
 
     Raises:
         InputError: settings that cannot be, a budget that is over before the first step, or too
@@ -115,10 +114,7 @@ def train_one(
         KeyboardInterrupt: if asked to stop.
     """
     began = time.monotonic()
-    if not 0 <= options.threads <= MAX_THREADS:
-        raise InputError(f"threads must be 0..{MAX_THREADS}, got {options.threads}")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    set_threads(options.threads)
     check_writable(folder)
     network, recipe = started(recipe, start)
     training_end = end = math.inf
@@ -134,8 +130,7 @@ def train_one(
             return path
         if time.monotonic() >= training_end:
             raise InputError(f"the budget ends before the first step of {folder.name}")
-        made = environment(device)  # now: the tree may change while it trains
-        log = TrainingLog(folder / LOG)
+        made, log = environment(device), TrainingLog(folder / LOG)  # the tree may change meanwhile
         try:
             trained = train(
                 recipe,
@@ -160,6 +155,18 @@ def train_one(
                 write_records(found.records, path, options.records)
             say(bar, f"weights {path}, card {folder / CARD}; {trained.seconds:.0f} s of steps")
     return path
+
+
+def set_threads(count: int) -> None:
+    """Give torch so many threads of the CPU; 0 leaves its choice.
+
+    Raises:
+        InputError: a count that cannot be.
+    """
+    if not 0 <= count <= MAX_THREADS:
+        raise InputError(f"threads must be 0..{MAX_THREADS}, got {count}")
+    if count:
+        torch.set_num_threads(count)
 
 
 def started(recipe: Recipe, start: Path | None) -> tuple[PoseTransferNetwork | None, Recipe]:

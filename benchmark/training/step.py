@@ -40,9 +40,7 @@ def training_step(
             clean, pose, removed = attack_rows(
                 network,
                 recipe.adversarial,
-                pose,
-                identity,
-                target,
+                (pose, identity, target),
                 ids=step * recipe.batch + torch.arange(recipe.batch)[rows],
                 attack=recipe.adversarial.made(done, step),
                 seed=recipe.seed,

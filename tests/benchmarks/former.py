@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import NPT, GCTransformer, NPTMaxPool, PoseMAE, PoseTransferNetwork
 from posebench.victims.blocks import NORM_EPS, PointEncoder, ResidualStage
 from posebench.victims.gct import SpatialAttention
@@ -38,7 +39,8 @@ class _InstanceNorm(torch.autograd.Function):
 
 def norm(x: Tensor) -> Tensor:
     """Instance norm over the points with float32 statistics."""
-    normed: Tensor = _InstanceNorm.apply(x.float())  # type: ignore[no-untyped-call]
+    wide = x if x.dtype == torch.float64 else x.float()
+    normed: Tensor = _InstanceNorm.apply(wide)  # type: ignore[no-untyped-call]
     return normed.to(x.dtype)
 
 
@@ -107,9 +109,11 @@ def gct(network: GCTransformer, pose: Tensor, identity: Tensor) -> Tensor:
 def posemae(
     network: PoseMAE, pose: Tensor, identity: Tensor, generator: Generator | None
 ) -> Tensor:
-    picks = [slice(None)]
+    count = pose.shape[1]
     if network.training:
-        picks = network.draw_scales(pose.shape[1], pose.device, generator)
+        picks = network.draw_scales(count, pose.device, generator)
+    else:  # every 2^s-th point; the present network reads all points once
+        picks = [torch.arange(0, count, 2**s) for s in range(network.scales)]
     codes = [
         encode(network.encoder, pose[:, index]).max(dim=1, keepdim=True).values for index in picks
     ]
@@ -153,3 +157,15 @@ class Former(nn.Module):
         return npt(self.inner, pose, identity)
 
     forward = PoseTransferNetwork.forward
+
+
+def former_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """torch's Muon, matrix after matrix, and Adam."""
+    named = dict(network.named_parameters())
+    matrices = {
+        name for name, p in named.items() if p.ndim == 2 and min(p.shape) > 3 and "att" not in name
+    }
+    return [
+        torch.optim.Muon([named[k] for k in matrices], lr=recipe.matrix_rate, weight_decay=0.0),
+        torch.optim.Adam([p for k, p in named.items() if k not in matrices], fused=True),
+    ]

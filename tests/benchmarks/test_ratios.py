@@ -19,7 +19,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from posebench.attacks import FGM, PGD, run_attack
+from posebench.attacks import FGM, PGD
+from posebench.attacks.enforce import checked
 from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import load_body
 from posebench.benchmark.data.datasets import load_task
@@ -164,9 +165,7 @@ def test_fgm_step_against_forward_and_input_gradient(
         output = network(batch.pose.replace(points), batch.identity)
         return torch.autograd.grad(mse(output, batch.target).sum(), points)
 
-    record(
-        benchmark, lambda: run_attack(attack, network, batch), base, "forward and input gradient"
-    )
+    record(benchmark, lambda: checked(attack, network, batch), base, "forward and input gradient")
 
 
 @pytest.mark.parametrize("points", [1024, 6890])
@@ -193,7 +192,7 @@ def test_pgd_step_against_forward_and_input_gradient(
         with torch.no_grad():
             return network(batch.pose, batch.identity)
 
-    record(benchmark, lambda: run_attack(attack, network, batch), base, "bare forward and gradient")
+    record(benchmark, lambda: checked(attack, network, batch), base, "bare forward and gradient")
 
 
 @pytest.mark.parametrize("clean_share", [0.0, 0.5], ids=["all attacked", "half attacked"])
