@@ -13,7 +13,8 @@ from torch import Tensor
 from posebench.attacks import ATTACKS, make_attack
 from posebench.benchmark.data.body import Body, load_body
 from posebench.benchmark.data.datasets import load_task
-from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.harness import Execution as Where
+from posebench.benchmark.evaluation.harness import evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.training import streams
 from posebench.benchmark.training.adversarial import Adversarial
@@ -232,24 +233,35 @@ def test_an_iteration_of_a_gradient_attack_never_waits(name: str, device: Simula
         assert waits[0] == (0, 0), device.where
 
 
-@pytest.mark.parametrize("defense", [None, *DEFENSES])
-@pytest.mark.parametrize("attack", [None, *ATTACKS])
+COMPOSED = ("transfer", "universal", "pt-ensemble")
+"""Attacks of attacks that are here anyway, on a surrogate, on other pairs, or several of them."""
+
+
+@pytest.mark.parametrize(
+    ("attack", "defense"),
+    [
+        *((name, None) for name in [None, *ATTACKS] if name not in COMPOSED),
+        *(("fgm", name) for name in DEFENSES),
+    ],
+)
 def test_every_attack_and_defence_runs_on_the_device_alone(
     attack: str | None, defense: str | None, device: Simulation
 ) -> None:
-    if attack is not None and defense is not None and attack != "fgm":
-        pytest.skip("defences are in front of the victim, whatever the attack was")
-    if attack in ("transfer", "universal"):
-        pytest.skip("other attacks on a surrogate or on other pairs")
     network = initial_network(tiny("npt-mp")).eval().to(NAME)
     made = None
     if attack is not None:
         norm = attack if attack in ("drop", "add") else "l2"
         made = make_attack(attack, Budget(0.05, norm))  # type: ignore[arg-type]
-        for setting in ("iterations", "queries"):
+        for setting in ("iterations", "queries", "restarts"):
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
-    guard = None if defense is None else DEFENSES[defense]()
-    given = Evaluation(network, (made,), guard, samples=1, vertices=800)
-    (record,) = evaluate_all(given, Execution(device=NAME))
+    given = Evaluation(
+        network,
+        (made,),
+        None if defense is None else DEFENSES[defense](),
+        task="anny/seen",
+        samples=1,
+        vertices=800,
+    )
+    (record,) = evaluate_all(given, Where(device=NAME))
     assert len(record.metrics.pmd.per_sample) == 1

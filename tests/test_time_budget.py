@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,8 @@ import pytest
 import torch
 from rich.progress import Progress as Silent
 
+from posebench.benchmark.data.anny import TASKS
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.training import card, session
 from posebench.benchmark.training import run as train_run
 from posebench.benchmark.training.adversarial import Adversarial
@@ -120,10 +121,21 @@ def test_ample_time_trains_the_recipe_as_long_as_it_says(
     assert clock.steps == {False: 30, True: 30}
 
 
-def test_what_the_clock_chose_repeats_the_run_without_a_clock(tmp_path: Path) -> None:
+def test_what_the_clock_chose_repeats_the_run_without_a_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(lambda *_: 0.0)
+
+    def step(*arguments: Any) -> torch.Tensor:
+        clock.now += 0.02
+        return training_step(*arguments)
+
     recipe = tiny("npt", steps=10**6, decay=DECAY, adversarial=Adversarial(after=0.5))
-    trained = train(recipe, tmp_path / "paced", deadline=time.monotonic() + 2)
-    assert 8 < trained.recipe.steps < 10**4
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "training_step", step)
+        patch.setattr(session, "time", clock)
+        trained = train(recipe, tmp_path / "paced", deadline=clock.now + 3)
+    assert 30 < trained.recipe.steps < 200
     again = train(trained.recipe, tmp_path / "again")
     assert same_weights(again.network, trained.network)
 
@@ -230,18 +242,21 @@ def test_a_card_takes_the_pairs_that_its_time_allows(monkeypatch: pytest.MonkeyP
     clock = Clock(lambda *_: 0.0)
     asked: list[tuple[str, str, int]] = []
 
-    def evaluate(network: object, **settings: object) -> dict[str, object]:
-        attack, samples = settings["attack"], settings["samples"]
-        assert isinstance(samples, int)
+    def evaluate_all(given: Any, how: object) -> list[Any]:
+        (attack,) = given.attacks
         forwards = 1 if attack is None else 4 + 3 * getattr(attack, "iterations", 1)
-        clock.now += 0.1 * forwards * samples
-        asked.append((str(settings["task"]), type(attack).__name__, samples))
-        pmd = {"per_sample": [0.0] * samples}
-        metrics = {"clean_pmd": pmd, "pmd": pmd, "trivial": {}}
-        return {"metrics": metrics, "flags": [], "cell": {"fingerprint": ""}}
+        clock.now += 0.1 * forwards * given.samples
+        asked.append((given.task, type(attack).__name__, given.samples))
+        return [object.__new__(Record)]  # of which nothing is asked here
+
+    def add(found: card.Measured, record: object, task: str, attack: object) -> None:
+        found.attacked = found.attacked or {}
+        kept: dict[str, Any] = found.splits if attack is None else found.attacked  # type: ignore[assignment]
+        kept[f"{task} {attack}"] = record
 
     monkeypatch.setattr(card, "time", clock)
-    monkeypatch.setattr(card, "evaluate", evaluate)
+    monkeypatch.setattr(card, "evaluate_all", evaluate_all)
+    monkeypatch.setattr(card.Measured, "add", add)
     recipe = tiny("npt", adversarial=Adversarial())
 
     def found(seconds: float) -> card.Measured:
@@ -255,13 +270,13 @@ def test_a_card_takes_the_pairs_that_its_time_allows(monkeypatch: pytest.MonkeyP
     for seconds in (3.0, 10.0, 40.0, 200.0):
         result = found(seconds)
         assert clock.now <= 1000 + seconds
-        assert len(result.splits) == 4
+        assert len(result.splits) == len(TASKS)
     assert len(found(200.0).attacked or {}) == 4
     nothing = found(0.0)
-    assert list(nothing.splits) == ["anny/seen"]
-    assert nothing.attacked is None
+    assert list(nothing.splits) == ["anny/seen None"]
+    assert not nothing.attacked
     found(math.inf)
-    assert [samples for *_, samples in asked] == [64] * 4 + [32] * 4
+    assert [samples for *_, samples in asked] == [64] * len(TASKS) + [32] * 4
 
 
 def test_a_budget_that_is_over_before_the_first_step(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from posebench.benchmark.training.pairs import Pairs
 from posebench.benchmark.training.progress import Reporter, report_due
 from posebench.benchmark.training.state import State
 from posebench.benchmark.training.step import training_step
-from posebench.benchmark.training.time_budget import clean_time, with_length
+from posebench.benchmark.training.time_budget import chosen_length, clean_time, with_length
 from posebench.errors import InputError
 
 AGREE_EVERY = 16
@@ -109,12 +109,13 @@ class Session:
         state.clock.tick(steps, seconds, state.step - first, left)
         if state.chosen > state.adversarial:
             return
-        falling = state.step - first >= (1 - state.recipe.decay) * (last - first)
-        more = state.clock.steps_to_come(left, state.recipe.decay)
-        if falling or more is not None:
-            length = min(last - first, state.step - first + (more or 0))
-            if not falling:
-                state.recipe = with_length(state.recipe, length, adversarial=state.adversarial)
+        decay, done = state.recipe.decay, state.step - first
+        falling = done >= (1 - decay) * (last - first)
+        if not falling and state.clock.time_to_choose(done, left, decay):
+            length = chosen_length(done, last - first, decay)
+            state.recipe = with_length(state.recipe, length, adversarial=state.adversarial)
+            falling = True
+        if falling:
             state.chosen = 1 + state.adversarial
 
     def tell(self) -> None:

@@ -1,8 +1,8 @@
 """Training inside a time budget: how long a part of the run becomes, chosen by the clock once.
 
-A part trains at its full rate until a share of its time is gone. Then as many steps as the rest of
-the time will hold are what is left, and over them the rate falls to zero. No step is spent on a
-trial, nothing but the pace so far is extrapolated, and only over the last half. What was chosen
+A part trains at its full rate until half of its time is gone. Then it gets as many steps again,
+and over them the rate falls to zero. No step is spent on a trial, nothing but the pace so far is
+extrapolated, and only over the second half. What was chosen
 stands in the recipe (``steps``, ``decay``, ``adversarial.after``), which repeats the run without a
 clock. See docs/design/009-time-budget.md.
 """
@@ -18,6 +18,9 @@ from posebench.errors import InputError
 
 DECAY = 0.5
 """Share of a budgeted part over which its rates fall."""
+
+MARGIN = 0.96
+"""Share of the time left that is filled: the rest is for reports, looks and steps that get slower."""
 
 WARM_UP = 3
 """First steps that do not count for the pace: they compile and allocate."""
@@ -57,12 +60,19 @@ class PartClock:
         self.seconds += seconds
         self.steps += steps
 
-    def steps_to_come(self, left: float, decay: float) -> int | None:
-        """How many more steps fit into the seconds ``left``; None until it is time to say."""
-        left = max(left, 0.0)
-        if not self.steps or self.seconds < (1 - decay) * (self.seconds + left):
-            return None
-        return int(left * self.steps / self.seconds) if self.seconds else 0
+    def time_to_choose(self, done: int, left: float, decay: float) -> bool:
+        """Whether the steps over which the rates fall, once ``done`` are over, would with another
+        step take longer than the seconds ``left``."""
+        if not self.steps:
+            return False
+        to_come = (done + 1) * decay / max(1 - decay, 1e-9)
+        return to_come * self.seconds / self.steps >= MARGIN * left
+
+
+def chosen_length(done: int, longest: int, decay: float) -> int:
+    """Steps of a part of which ``done`` are over: as the recipe would have trained them, too, so
+    that the rates begin to fall with the next one."""
+    return min(longest, math.ceil(done / (1 - decay))) if decay < 1 else longest
 
 
 def clean_time(recipe: Recipe) -> float:
