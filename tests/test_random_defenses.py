@@ -10,6 +10,7 @@ import scipy.spatial
 import torch
 
 from posebench.attacks import EOT, FGM, PGD, pose_gradient
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS

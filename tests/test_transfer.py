@@ -143,9 +143,9 @@ def test_parts_share_their_statistics(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 def counting(inner: Callable[..., Tensor], calls: list[int]) -> Callable[..., Tensor]:
-    def transfer(pose: Tensor, points: Tensor, *more: Any) -> Tensor:
+    def transfer(pose: Tensor, points: Tensor, **more: Any) -> Tensor:
         calls.append(points.shape[1])
-        return inner(pose, points, *more)
+        return inner(pose, points, **more)
 
     return transfer
 

@@ -20,7 +20,7 @@ DECAY = 0.5
 """Share of a budgeted part over which its rates fall."""
 
 MARGIN = 0.96
-"""Share of the time left that is filled: the rest is for reports, looks and steps that get slower."""
+"""Share of the time left that is filled: reports, looks and steps that get slower have the rest."""
 
 WARM_UP = 3
 """First steps that do not count for the pace: they compile and allocate."""
