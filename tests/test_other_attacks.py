@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -194,8 +195,8 @@ def test_sweeps_over_shares_of_points_cannot_fall(norm: str) -> None:
     records = evaluate_all(Evaluation(network, attacks, samples=2, vertices=800))
     values = [record.metrics.pmd.per_sample for record in records]
     assert values[0] == records[0].metrics.clean_pmd.per_sample
-    assert all(low <= high for low, high in zip(values[0], values[1], strict=True))
-    assert all(low <= high for low, high in zip(values[1], values[2], strict=True))
+    for small, large in pairwise(values):  # a kept pose is measured in a cloud of another padding
+        assert all(low <= high * (1 + 1e-5) for low, high in zip(small, large, strict=True))
     key = "dropped" if norm == "drop" else "added"
     assert records[0].metrics.attack.norms[key].max == 0
     assert records[2].metrics.attack.norms[key].max <= 0.05
@@ -363,10 +364,10 @@ def test_a_package_installed_by_pip_brings_what_works_and_harms_nothing(tmp_path
     assert "crumbling-metric" not in record["metrics"]
     listed = posebench("list")
     assert listed.returncode == 0, listed.stderr
-    broken = [line for line in listed.stdout.splitlines() if line.startswith("broken: ")]
-    assert len(broken) == 4
-    assert sum("'posebench-drift' cannot be used" in line for line in broken) == 4
-    assert sum("RuntimeError: out of mortar" in line for line in broken) == 3
+    broken = [line for line in listed.stdout.splitlines() if "broken plug-in: " in line]
+    assert len(broken) == 3, "victim, attack and defence; metrics are not listed"
+    assert sum("'posebench-drift' cannot be used" in line for line in broken) == 3
+    assert sum("RuntimeError: out of mortar" in line for line in broken) == 2
     assert sum("victim 'no-victim'" in line and "it has no spec" in line for line in broken) == 1
     refused = posebench(f"{same} --attack crumbling-attack")
     assert refused.returncode == 2

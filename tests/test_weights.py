@@ -22,8 +22,8 @@ BEFORE_ALL_POINTS = {
     "f932c3a77166137e4e37c654f06fd162b50f75ec",
     "ba0e0b1fa1624d0e45bd6c5f414776789b9fa79e",
 }
-"""Commits of 3D-PoseMAE's cards, when its evaluation read every second and fourth point. Their means
-still hold to a tenth; each pair's value changed with the choice of points."""
+"""Commits of 3D-PoseMAE's cards, when its evaluation read every second and fourth point. Their
+means still hold to a tenth; each pair's value changed with the choice of points."""
 
 
 def test_all_four_victims_ship_compact_weights() -> None:

@@ -56,6 +56,8 @@ class InParts:
             mask = (torch.arange(both.shape[1], device=both.device) < SHARED)[None]
             pose_mask = None if pose.full else pose.mask
             found.append(
-                network.transfer(pose.points, both, pose_mask, mask, generator)[:, SHARED:]
+                network.transferred(
+                    pose.points, both, pose_mask=pose_mask, identity_mask=mask, generator=generator
+                )[:, SHARED:]
             )
         return identity.replace(torch.cat(found, dim=1))
