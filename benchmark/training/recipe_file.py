@@ -118,7 +118,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "bool": ((bool,), "true or false"),
-    "dict": ((dict,), "a table"),
+    "Json": ((dict,), "a table"),
     "Schedule": ((str,), "a text"),
     "Adversarial": ((dict,), "a table"),
 }

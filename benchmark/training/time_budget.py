@@ -4,7 +4,7 @@ A part trains at its full rate until half of its time is gone. Then it gets as m
 and over them the rate falls to zero. No step is spent on a trial, nothing but the pace so far is
 extrapolated, and only over the second half. What was chosen
 stands in the recipe (``steps``, ``decay``, ``adversarial.after``), which repeats the run without a
-clock. See docs/design/009-time-budget.md.
+clock. See docs/design/010-time-budget.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DECAY = 0.5
 """Share of a budgeted part over which its rates fall."""
 
 MARGIN = 0.96
-"""Share of the time left that is filled: the rest is for reports, looks and steps that get slower."""
+"""Share of the time left that is filled: reports, looks and slower steps need the rest."""
 
 WARM_UP = 3
 """First steps that do not count for the pace: they compile and allocate."""
