@@ -333,6 +333,7 @@ def test_bad_option(
         (["--victim", "npt", "--seed", str(10**30)], "seed must be"),
         (["--victim", "npt", "--threads", "99999999"], "threads must be"),
         (["--recipe", "table2", "--clean-share", "0"], "--clean-share does not go with --recipe"),
+        (["--recipe", "table2", "--batch", "3"], "--batch does not go with --recipe"),
         (["--recipe", "table2", "--steps", "3"], "--steps does not go with --recipe"),
         (["--recipe", "table2", "--victim", "npt"], "either a --victim or a --recipe"),
     ],
@@ -494,6 +495,13 @@ def test_out_that_is_a_file(below: str, cli: Cli, weights: dict[str, Path], tmp_
         ["--budget=-3m"],
         ["--recipe", "table2"],  # a victim and a recipe
         ["--recompute"],  # npt cannot
+        ["--batch", "0"],
+        ["--points", "1"],
+        ["--points", "64", "--pose-points", "32"],  # npt pairs them
+        ["--pose-points", "32"],
+        ["--points", "64", "--whole-meshes"],
+        ["--rate", "0"],
+        ["--matrix-rate", "nan"],
     ],
 )
 def test_bad_training_option(more: list[str], cli: Cli, tmp_path: Path) -> None:

@@ -111,6 +111,19 @@ def python(code: str, *, cwd: Path) -> str:
     return done.stdout
 
 
+def test_training_and_evaluation_can_be_imported_on_windows(tmp_path: Path) -> None:
+    """Which has no ``resource``, ``fcntl`` and the like."""
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("resource", "fcntl", "pwd", "grp", "termios")))
+import posebench.benchmark.cli.app, posebench.benchmark.training.run
+import posebench.benchmark.evaluation.cost
+from posebench.benchmark.evaluation.memory import peak_memory
+print(peak_memory("cpu") >= 0)
+"""
+    assert python(code, cwd=tmp_path).split() == ["True"]
+
+
 FOREIGN = ("foolbox", "art", "torchattacks")
 HEAVY = {"torch", "numpy", "pandas", "matplotlib", "trimesh", "open3d", "scipy", "safetensors"}
 

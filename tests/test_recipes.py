@@ -82,3 +82,14 @@ def test_missing_recipes(tmp_path: Path) -> None:
         read_recipes("tabel2")
     with pytest.raises(InputError, match="No such file"):
         read_recipes(str(tmp_path / "none.toml"))
+
+
+def test_a_larger_batch_sees_as_many_pairs_at_larger_rates() -> None:
+    usual, grown = recipe_for("npt"), recipe_for("npt", batch=32)
+    assert grown.batch * grown.steps == usual.batch * usual.steps
+    assert (grown.rate, grown.matrix_rate) == (2 * usual.rate, 2 * usual.matrix_rate)
+    given = recipe_for("npt", batch=32, steps=7, rate=0.5, matrix_rate=0.25)
+    assert (given.steps, given.rate, given.matrix_rate) == (7, 0.5, 0.25)
+    part = adversarial_part("npt")
+    whole = recipe_for("npt", adversarial=part), recipe_for("npt", adversarial=part, batch=32)
+    assert [r.clean_steps * r.batch for r in whole] == [usual.steps * usual.batch] * 2

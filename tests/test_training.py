@@ -19,8 +19,8 @@ from posebench.benchmark.training.optimisers import make_optimisers, set_rates
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch
-from posebench.victims import PoseMAE
+from posebench.interfaces import Batch, VictimSpec
+from posebench.victims import VICTIMS, PoseMAE, PoseTransferNetwork
 from tests.tiny_training import same_weights, tiny
 
 
@@ -217,3 +217,33 @@ def test_posemae_can_overfit_eight_pairs() -> None:
     trivial = pmd(identity, batch)
     assert float(trivial.mean()) > 1e-2
     assert float(reached.mean()) < 1e-4
+
+
+class Shift(PoseTransferNetwork):
+    """The pose, moved by three learnt numbers: nothing for Muon to step."""
+
+    spec = VictimSpec("shift", "Shift", "nowhere", False, "equal", False)
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.by = torch.nn.Parameter(torch.ones(3))
+
+    def transfer(self, pose: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        return pose + self.by
+
+
+def test_a_network_without_matrices_trains_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VICTIMS._entries, "shift", Shift)
+    recipe = tiny("shift", rate=0.05)
+    whole = train(recipe, tmp_path / "whole")
+    assert whole.curve[-1][1] < 0.9 * whole.curve[0][1]
+
+    def kill(progress: Progress) -> None:
+        if progress.step == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(recipe, tmp_path / "parts", report=kill, checkpoint_seconds=0.0)
+    assert same_weights(train(recipe, tmp_path / "parts").network, whole.network)

@@ -193,18 +193,18 @@ def measured(
         how = Execution(device=device, progress=lambda done: bar.advance(shown, done))
         return evaluate_all(given, how)[0]
 
-    found, pace = Measured(), 0.0
+    found, pace, pilot = Measured(), 0.0, None
     if deadline < math.inf:
         run(jobs[0], 1)  # what is loaded and compiled once must not count for the pace
-        pace = _seconds_each(run, jobs[0], LEAST_PAIRS)[1]
+        pilot, pace = _seconds_each(run, jobs[0], min(LEAST_PAIRS, jobs[0].samples))
     for number, job in enumerate(jobs):
         share = (deadline - time.monotonic()) / (len(jobs) - number)
         samples = fitting(job, share, pace)
-        if not samples and found.splits:
-            continue
-        samples = samples or min(LEAST_PAIRS, job.samples)
-        record, pace = _seconds_each(run, job, samples)
-        found.add(record, job.task, job.attack)
+        if samples:
+            record, pace = _seconds_each(run, job, samples)
+            found.add(record, job.task, job.attack)
+        elif pilot is not None and job is jobs[0]:
+            found.add(pilot, job.task, job.attack)
     return found
 
 

@@ -48,7 +48,7 @@ class StackedMuon(torch.optim.Optimizer):
     """
 
     def __init__(self, matrices: Iterable[nn.Parameter], lr: float) -> None:
-        super().__init__(matrices, {"lr": lr})
+        super().__init__([{"params": list(matrices)}], {"lr": lr})  # as a group: it may be empty
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

@@ -24,7 +24,7 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opti
         (matrices if large and "attention" not in name else others).append(parameter)
     return [
         StackedMuon(matrices, lr=recipe.matrix_rate),
-        torch.optim.Adam(others, lr=recipe.rate, fused=True),
+        torch.optim.Adam([{"params": others}], lr=recipe.rate, fused=True),
     ]
 
 

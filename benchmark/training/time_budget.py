@@ -4,7 +4,7 @@ A part trains at its full rate until half of its time is gone. Then it gets as m
 and over them the rate falls to zero. No step is spent on a trial, nothing but the pace so far is
 extrapolated, and only over the second half. What was chosen
 stands in the recipe (``steps``, ``decay``, ``adversarial.after``), which repeats the run without a
-clock. See docs/design/009-time-budget.md.
+clock. See docs/design/010-time-budget.md.
 """
 
 from __future__ import annotations
