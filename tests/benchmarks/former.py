@@ -156,6 +156,9 @@ class Former(nn.Module):
         assert isinstance(self.inner, NPT)
         return npt(self.inner, pose, identity)
 
+    def transferred(self, pose: Tensor, identity: Tensor, **others: Any) -> Tensor:
+        return self.transfer(pose, identity, **others)
+
     forward = PoseTransferNetwork.forward
 
 

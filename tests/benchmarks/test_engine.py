@@ -63,7 +63,9 @@ def compare(
     return statistics.median(first), statistics.median(second)
 
 
-def steps_of(victim: str, width: int, *, adversarial: bool, former: bool) -> Callable[[], None]:
+def steps_of(
+    victim: str, width: int, *, batch: int, adversarial: bool, former: bool
+) -> Callable[[], None]:
     """VISITS visits of training at negligible rates."""
     recipe = replace(
         DEFAULT_RECIPES[victim],
