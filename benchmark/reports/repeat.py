@@ -142,4 +142,6 @@ def _size(cell: Cell) -> str | None:
     except InputError:  # of a plug-in that is not installed here
         return None
     fits = [name for name, size in SIZES.items() if size.vertices == cell.vertices]
-    return fits[0] if fits else None
+    if cell.weights.size in fits:
+        return cell.weights.size
+    return "compact" if "compact" in fits else next(iter(fits), None)
