@@ -204,6 +204,7 @@ def test_broken_plug_in_is_a_line_in_the_list(monkeypatch: pytest.MonkeyPatch) -
     ]
 
     monkeypatch.setitem(vars(ATTACKS), "_plugged", {point.name: point for point in points})
+    monkeypatch.setattr(ATTACKS, "_entries", dict(ATTACKS._entries))  # what it loads is forgotten
     monkeypatch.setenv("COLUMNS", "200")
     done = CliRunner().invoke(app, ["list"])
     assert done.exit_code == 0, done
