@@ -109,7 +109,7 @@ def test_a_part_ends_with_its_time_and_its_rates_at_zero(
             set_rates(optimisers, trained.recipe, step)
             rates.append(optimisers[0].param_groups[0]["lr"])
         assert rates[0] < 1e-3 * recipe.matrix_rate
-        assert rates[1] < 1e-2 * recipe.matrix_rate
+        assert rates[1] < 2e-2 * recipe.matrix_rate
 
 
 def test_ample_time_trains_the_recipe_as_long_as_it_says(
@@ -159,7 +159,7 @@ def test_an_interrupted_run_keeps_what_was_chosen(
     assert 200 < trained.recipe.clean_steps == clean < 301
     assert trained.recipe.steps == trained.step < 1000
     assert sum(clock.steps.values()) == trained.step - 301
-    with pytest.raises(InputError, match=r"decay: 0.5 there, 1.0 here"):
+    with pytest.raises(InputError, match=r"decay: 0.25 there, 1.0 here"):
         train(recipe, tmp_path)
 
 

@@ -1,8 +1,8 @@
 """Training inside a time budget: how long a part of the run becomes, chosen by the clock once.
 
-A part trains at its full rate until half of its time is gone. Then it gets as many steps again,
-and over them the rate falls to zero. No step is spent on a trial, nothing but the pace so far is
-extrapolated, and only over the second half. What was chosen
+A part trains at its full rate until three quarters of its time are gone. Then it gets a third as
+many steps again, and over them the rate falls to zero. No step is spent on a trial, nothing but
+the pace so far is extrapolated, and only over the last quarter. What was chosen
 stands in the recipe (``steps``, ``decay``, ``adversarial.after``), which repeats the run without a
 clock. See docs/design/010-time-budget.md.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 
-DECAY = 0.5
+DECAY = 0.25
 """Share of a budgeted part over which its rates fall."""
 
 MARGIN = 0.96
