@@ -201,7 +201,6 @@ def test_defence_comes_before_the_box() -> None:
     defense = SOR(convention="pcl", neighbours=8, ratio=9.0)
     found = transferred(system_of(network, defense), guarded.cloud, person)
     clean = result(network, POSE, person, defense)
-    # 3D-PoseMAE's coarser scales see other points, as the order differs; NPT-MP's do not.
     assert np.abs(found - clean).max() < 0.05
     network = network_of("npt-mp")
     found = transferred(system_of(network, defense), guarded.cloud, person)

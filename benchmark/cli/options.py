@@ -110,6 +110,5 @@ Device = Annotated[
     typer.Option(help="auto, cpu, cuda, cuda:1, ...", autocompletion=words("auto", "cpu", "cuda")),
 ]
 OutFolder = Annotated[Path, typer.Option(help="Folder for the JSON records.")]
-Picture = Annotated[Path, typer.Option(help="PNG or PDF to write.")]
 Records = Annotated[Path, typer.Option(help="Folder with records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
