@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from posebench.errors import InputError
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
     from posebench.attacks.enforce import run_attack
     from posebench.attacks.ensemble import PTEnsemble
     from posebench.attacks.fgm import FGM
-    from posebench.attacks.gradient import EOT, pose_gradient, project, steepest
+    from posebench.attacks.gradient import EOT, pose_gradient
     from posebench.attacks.iterative import IFGM, MIFGM, PGD
     from posebench.attacks.noise import Noise
     from posebench.attacks.point_counts import Add, Drop
+    from posebench.attacks.projection import project, steepest
     from posebench.attacks.query import Query
     from posebench.attacks.restarts import Restarts
+    from posebench.attacks.sparse import Sparse
     from posebench.attacks.transfer import Transfer
     from posebench.attacks.universal import Universal
+    from posebench.attacks.vertex_adam import VertexAdam
     from posebench.interfaces import Attack, Budget
 else:
     from posebench.lazy import lazily
@@ -44,12 +48,14 @@ else:
             "PTEnsemble": "posebench.attacks.ensemble",
             "Query": "posebench.attacks.query",
             "Restarts": "posebench.attacks.restarts",
+            "Sparse": "posebench.attacks.sparse",
             "Transfer": "posebench.attacks.transfer",
             "Universal": "posebench.attacks.universal",
+            "VertexAdam": "posebench.attacks.vertex_adam",
             "pose_gradient": "posebench.attacks.gradient",
-            "project": "posebench.attacks.gradient",
+            "project": "posebench.attacks.projection",
             "run_attack": "posebench.attacks.enforce",
-            "steepest": "posebench.attacks.gradient",
+            "steepest": "posebench.attacks.projection",
         },
     )
 
@@ -75,6 +81,16 @@ ATTACKS.register(
 )
 ATTACKS.register(
     "apgd", "posebench.attacks.apgd:APGD", "Auto-PGD: step sizes by itself (Croce and Hein 2020)"
+)
+ATTACKS.register(
+    "vertex-adam",
+    "posebench.attacks.vertex_adam:VertexAdam",
+    "projected Adam with one second moment a vertex; strong under a cap a vertex",
+)
+ATTACKS.register(
+    "sparse",
+    "posebench.attacks.sparse:Sparse",
+    "few points anywhere in the body's box; eps is a share of points",
 )
 ATTACKS.register(
     "cw", "posebench.attacks.cw:CW", "minimum-norm attack of Carlini and Wagner (2017), L2 alone"
@@ -125,19 +141,25 @@ def attack(name: str) -> Callable[[type[A]], type[A]]:
     return decorate
 
 
-def make_attack(name: str, budget: Budget, iterations: int | None = None) -> Attack:
-    """An attack by name; ``iterations`` None leaves the attack's own number.
+def make_attack(
+    name: str, budget: Budget, iterations: int | None = None, objective: str | None = None
+) -> Attack:
+    """An attack by name; ``iterations`` and ``objective`` None leave the attack's own.
 
     Raises:
-        InputError: unknown name, or iterations for an attack that has none.
+        InputError: unknown name, or iterations or an objective for an attack that has none.
     """
-    make = ATTACKS[name]
-    if iterations is None:
-        return make(budget)
-    try:
-        return make(budget, iterations=iterations)
-    except TypeError as error:
-        raise InputError(f"attack {name!r} takes no iterations") from error
+    given = {"iterations": iterations, "objective": objective}
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given:
+        if not takes(name, key):
+            raise InputError(f"attack {name!r} takes no {key}")
+    return ATTACKS[name](budget, **given)
+
+
+def takes(name: str, setting: str) -> bool:
+    """Whether the attack of this name has a setting of that name."""
+    return setting in signature(ATTACKS[name]).parameters
 
 
 def attack_name(attack: Attack) -> str:
@@ -166,8 +188,10 @@ __all__ = [
     "PTEnsemble",
     "Query",
     "Restarts",
+    "Sparse",
     "Transfer",
     "Universal",
+    "VertexAdam",
     "attack",
     "attack_name",
     "attack_version",
@@ -176,4 +200,5 @@ __all__ = [
     "project",
     "run_attack",
     "steepest",
+    "takes",
 ]

@@ -20,14 +20,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import (
-    check_counts,
-    check_objective,
-    pose_gradient,
-    pose_values,
-    project,
-    steepest,
-)
+from posebench.attacks.gradient import check_counts, check_objective, pose_gradient, pose_values
+from posebench.attacks.projection import project, steepest
 from posebench.attacks.restarts import Restarts, better
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim

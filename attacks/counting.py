@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from posebench.attacks.gradient import EOT, network_of
 from posebench.cloud import Clouds
-from posebench.interfaces import Victim, VictimSpec
+from posebench.interfaces import Effort, Victim, VictimSpec
 
 
 @dataclass
@@ -31,11 +31,13 @@ class Calls:
         forwards: rows that the victim was called with.
         backwards: rows of poses that a gradient came back to.
         inside: calls of the wrapper that are going on.
+        effort: what the attack itself says of each sample, where it says anything.
     """
 
     forwards: int = 0
     backwards: int = 0
     inside: int = 0
+    effort: Effort | None = None
 
     def per_sample(self, samples: int) -> tuple[int, int]:
         """Forwards and backwards for each of a batch's samples: the mean, rounded up."""

@@ -26,14 +26,8 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import (
-    check_counts,
-    draws_of,
-    frozen,
-    project,
-    random_direction,
-    steepest,
-)
+from posebench.attacks.gradient import check_counts, draws_of, frozen, random_direction
+from posebench.attacks.projection import project, steepest
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim

@@ -13,8 +13,9 @@ import torch
 from torch import Generator
 
 from posebench.attacks.counting import Calls, counting
-from posebench.attacks.gradient import pose_values, project
+from posebench.attacks.gradient import pose_values
 from posebench.attacks.point_counts import enforce_counts
+from posebench.attacks.projection import project
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Victim
@@ -40,7 +41,7 @@ def run_attack(
         fresh = generator_for(generator.initial_seed(), "re-evaluation", device=generator.device)
     objective = OBJECTIVES[getattr(attack, "objective", "pmd")]
     loss = pose_values(victim, batch, pose, objective=objective, generator=fresh)
-    return AttackResult(pose, loss, *calls.per_sample(len(batch)))
+    return AttackResult(pose, loss, *calls.per_sample(len(batch)), calls.effort)
 
 
 def checked(
@@ -95,4 +96,5 @@ def as_returned(
     if not isinstance(result, AttackResult):
         name, made = type(attack).__name__, type(result).__name__
         raise InputError(f"{name} must return an AttackResult with the pose, returned {made}")
+    calls.effort = result.effort
     return result.pose.detach(), calls

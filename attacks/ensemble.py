@@ -19,7 +19,8 @@ from torch import Generator
 
 from posebench.attacks.apgd import APGD
 from posebench.attacks.cw import CW
-from posebench.attacks.gradient import pose_values, project
+from posebench.attacks.gradient import pose_values
+from posebench.attacks.projection import project
 from posebench.attacks.query import Query
 from posebench.attacks.restarts import better
 from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim

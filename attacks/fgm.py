@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from posebench.attacks.gradient import check_objective, pose_gradient, steepest
+from posebench.attacks.gradient import check_objective, pose_gradient
+from posebench.attacks.projection import steepest
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 

@@ -1,4 +1,4 @@
-"""What every gradient attack is built from: gradient to the pose, steepest step, projection."""
+"""What every gradient attack is built from: gradient to the pose, values, random directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget, Victim, VictimSpec
+from posebench.interfaces import Batch, Victim, VictimSpec
 from posebench.objective import OBJECTIVES, Objective, mse
 from posebench.rng import moved_to, sample_generators
 from posebench.shapes import Float, Int
@@ -152,37 +152,6 @@ def check_objective(attack: object) -> None:
     OBJECTIVES[attack.objective]  # type: ignore[attr-defined]
 
 
-def check_distance(budget: Budget) -> None:
-    """Raise InputError for a budget of points to drop or add: it has no ball to stay in."""
-    if budget.counts_points:
-        raise InputError(
-            f"this attack moves points, norm {budget.norm!r} does not: use attack {budget.norm!r}"
-        )
-
-
-def steepest(
-    gradient: Float[Tensor, "b n 3"], budget: Budget, mask: Tensor
-) -> Float[Tensor, "b n 3"]:
-    """The step inside the budget's ball that ascends fastest: its length is the radius.
-
-    l2: radius g / ||g||; linf: radius sign(g); l2_vertex: radius g_v / ||g_v|| per vertex.
-    Where the gradient is zero the step is zero; where it is not finite, so is the step.
-
-    Raises:
-        InputError: for a budget of points to drop or add.
-    """
-    check_distance(budget)
-    radius = budget.radius(mask).to(gradient.dtype)[:, None, None]
-    if budget.norm == "linf":
-        return radius * (gradient.sign() + 0 * gradient)  # the sign of NaN alone would be 0
-    axes = (1, 2) if budget.norm == "l2" else (2,)
-    # Scaled by the largest entry first: squares of tiny float32 gradients would underflow.
-    largest = gradient.abs().amax(dim=axes, keepdim=True)
-    unit = gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)
-    length = unit.square().sum(dim=axes, keepdim=True).sqrt()
-    return radius * unit / length.clamp_min(0.5)
-
-
 def random_direction(
     pose: Clouds, sample_ids: Int[Tensor, "b"], generator: Generator | None
 ) -> Float[Tensor, "b n 3"]:
@@ -199,29 +168,3 @@ def random_direction(
         return draws
     number = (pose.mask.cumsum(dim=1) - 1).clamp_min(0)[..., None].expand(-1, -1, 3)
     return draws.gather(1, number).where(pose.mask[..., None], draws.new_zeros(()))
-
-
-def project(pose: Clouds, clean: Clouds, budget: Budget) -> Clouds:
-    """The nearest clouds to ``pose`` inside the budget around ``clean``; padding untouched.
-
-    Taken in float64 and stored rounded towards the clean point, so that the stored tensor keeps
-    the budget however small it is against the coordinates. Points that do not move keep their
-    bits.
-
-    Raises:
-        InputError: for a budget of points to drop or add.
-    """
-    check_distance(budget)
-    delta = (pose.points.double() - clean.points.double()) * clean.mask[..., None]
-    radius = budget.radius(clean.mask)[:, None, None]
-    if budget.norm == "linf":
-        delta = delta.clamp(-radius, radius)
-    else:
-        axes = (1, 2) if budget.norm == "l2" else (2,)
-        length = delta.square().sum(dim=axes, keepdim=True).sqrt()
-        outside = length > radius
-        delta = torch.where(outside, delta * (radius / length.clamp_min(1e-300)), delta)
-    points = (clean.points.double() + delta).to(clean.points.dtype)
-    stored = points.double() - clean.points.double()
-    points = torch.where(stored.abs() > delta.abs(), points.nextafter(clean.points), points)
-    return clean.replace(torch.where(delta == 0, clean.points, points))

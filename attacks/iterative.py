@@ -30,9 +30,8 @@ from posebench.attacks.gradient import (
     check_shares,
     pose_gradient,
     pose_values,
-    project,
-    steepest,
 )
+from posebench.attacks.projection import project, steepest
 from posebench.attacks.restarts import Restarts, better
 from posebench.cloud import Clouds
 from posebench.errors import InputError

@@ -23,12 +23,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import (
-    check_counts,
-    check_objective,
-    pose_gradient,
-    pose_values,
-)
+from posebench.attacks.gradient import check_counts, check_objective, pose_gradient, pose_values
+from posebench.attacks.projection import box
 from posebench.attacks.restarts import better
 from posebench.cloud import Clouds
 from posebench.errors import InputError
@@ -130,13 +126,6 @@ def check_norm(budget: Budget, norm: Norm) -> None:
     """Raise InputError for a budget of another norm."""
     if budget.norm != norm:
         raise InputError(f"attack {norm!r} needs a budget of norm {norm!r}, got {budget.norm!r}")
-
-
-def box(pose: Clouds) -> tuple[Float[Tensor, "b 1 3"], Float[Tensor, "b 1 3"]]:
-    """Lowest and highest coordinates of each cloud's real points."""
-    outside = ~pose.mask[..., None]
-    low = pose.points.masked_fill(outside, math.inf).amin(dim=1, keepdim=True)
-    return low, pose.points.masked_fill(outside, -math.inf).amax(dim=1, keepdim=True)
 
 
 def without_highest(

@@ -21,14 +21,8 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import (
-    check_counts,
-    check_objective,
-    pose_values,
-    project,
-    random_direction,
-    steepest,
-)
+from posebench.attacks.gradient import check_counts, check_objective, pose_values, random_direction
+from posebench.attacks.projection import project, steepest
 from posebench.attacks.restarts import better
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim

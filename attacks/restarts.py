@@ -13,13 +13,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import (
-    check_counts,
-    check_shares,
-    project,
-    random_direction,
-    steepest,
-)
+from posebench.attacks.gradient import check_counts, check_shares, random_direction
+from posebench.attacks.projection import box, project, smooth_basis, steepest
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.rng import generator_for
@@ -95,13 +90,35 @@ def random_start(
 ) -> Clouds:
     """The clouds moved ``length`` radii in Gaussian directions, each sample's its own.
 
+    Of ``sparse``, random points to Gaussian places in the box; of ``smooth``, a random field.
     Nothing here waits for the device, unless there is padding.
     """
     if length == 0:
         return clean
     draws = random_direction(clean, sample_ids, generator)
+    if budget.norm == "sparse":
+        return project(scattered(clean, draws, budget), clean, budget)
+    if budget.norm == "smooth":
+        basis = smooth_basis(clean).to(draws)
+        field = basis @ draws[:, : basis.shape[2]]
+        longest = field.norm(dim=2).amax(dim=1)[:, None, None].clamp_min(1e-30)
+        step = field * (length * budget.eps / longest)
+        return project(clean.replace(clean.points + step), clean, budget)
     step = steepest(draws, budget, clean.mask) * length
     return project(clean.replace(clean.points + step), clean, budget)
+
+
+def scattered(clean: Clouds, draws: Float[Tensor, "b n 3"], budget: Budget) -> Clouds:
+    """As many points as the budget allows, those with the largest first draws, put to Gaussian
+    places in the cloud's box (half of its sides is two standard deviations)."""
+    low, high = box(clean)
+    first = draws[..., 0].masked_fill(~clean.mask, -math.inf)
+    rank = first.argsort(dim=1, descending=True).argsort(dim=1)
+    chosen = (rank < budget.radius(clean.mask)[:, None]) & clean.mask
+    # The chosen are the largest draws of the first axis: places take the others' order instead.
+    spread = draws.roll(1, dims=1)
+    places = (low + high) / 2 + (high - low) / 4 * spread
+    return clean.replace(torch.where(chosen[..., None], places, clean.points))
 
 
 def better(

@@ -23,13 +23,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from posebench.attacks.gradient import (
-    check_counts,
-    check_objective,
-    pose_gradient,
-    project,
-    steepest,
-)
+from posebench.attacks.gradient import check_counts, check_objective, pose_gradient
+from posebench.attacks.projection import project, steepest
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim

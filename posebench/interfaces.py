@@ -112,8 +112,10 @@ class Budget:
 
     For ``linf`` (largest coordinate) and ``l2_vertex`` (largest vertex displacement; the
     released code calls it "Linf") eps is the radius in metres in every unit but ``release``,
-    which is defined for L2 alone. For ``drop`` and ``add`` eps is the share of points that may be
-    removed, or put anywhere into the cloud's bounding box; all other points stay where they are.
+    which is defined for L2 alone. For ``smooth`` eps is the largest vertex displacement of a field
+    of a few Gaussian kernels (``posebench.attacks.projection``). For ``drop``, ``add`` and
+    ``sparse`` eps is the share of points that may be removed, put anywhere into the cloud's
+    bounding box, or moved anywhere in it; all other points stay where they are.
     """
 
     eps: float
@@ -129,7 +131,7 @@ class Budget:
             raise unknown("eps unit", self.unit, get_args(Unit))
         if self.unit == "release" and self.norm != "l2":
             raise InputError("eps unit 'release' is defined for norm 'l2' alone")
-        if self.counts_points and (self.unit != "rms" or self.eps >= 1):
+        if self.is_share and (self.unit != "rms" or self.eps >= 1):
             raise InputError(
                 f"norm {self.norm!r} takes a share of points below 1, without a unit, got "
                 f"{self.eps:g} {self.unit}"
@@ -137,13 +139,18 @@ class Budget:
 
     @property
     def counts_points(self) -> bool:
-        """Whether the budget is a share of points and not a distance."""
+        """Whether the attack changes how many points there are."""
         return self.norm in ("drop", "add")
 
+    @property
+    def is_share(self) -> bool:
+        """Whether eps is a share of points and not a distance."""
+        return self.norm in ("drop", "add", "sparse")
+
     def radius(self, mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b"]:
-        """Radius of each sample's ball, or its number of points to drop or add, (B,) float64."""
+        """Radius of each sample's ball, or its number of points to change, (B,) float64."""
         counts = mask.sum(dim=1).double()
-        if self.counts_points:
+        if self.is_share:
             return (self.eps * counts + 1e-6).floor()
         if self.norm != "l2" or self.unit == "total":
             return torch.full_like(counts, self.eps)
@@ -164,12 +171,27 @@ class AttackResult:
         loss: (B,) the attack's objective at ``pose``; None in what an attack returns.
         forwards: victim forwards per sample, counted; the mean over the batch, rounded up.
         backwards: gradients to the pose per sample, likewise.
+        effort: of an attack that decides itself when to stop, as it says; None for others.
     """
 
     pose: Clouds
     loss: Float[Tensor, "b"] | None = None
     forwards: int = 0
     backwards: int = 0
+    effort: Effort | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long an attack went on for each sample, and what the end of it still brought.
+
+    Attributes:
+        gradients: (B,) int64, spent on each sample.
+        late_gain: (B,) relative growth of the objective over the last third of them.
+    """
+
+    gradients: Int[Tensor, "b"]
+    late_gain: Float[Tensor, "b"]
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 DistanceNorm = Literal["l2", "linf", "l2_vertex"]
-Norm = Literal["l2", "linf", "l2_vertex", "drop", "add"]
+Norm = Literal["l2", "linf", "l2_vertex", "sparse", "smooth", "drop", "add"]
 Unit = Literal["rms", "total", "release"]
 AccessKind = Literal["oblivious", "adaptive", "straight-through", "transfer"]
 

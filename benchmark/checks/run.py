@@ -108,7 +108,7 @@ def prepare(settings: CheckSettings) -> Prepared:
     if len(asked.eps) != 1:
         raise InputError(f"checks are made at one eps, got {len(asked.eps)}")
     budget = Budget(asked.eps[0], cast(Norm, asked.norm or "l2"))
-    if budget.counts_points or budget.eps == 0:
+    if budget.is_share or budget.eps == 0:
         raise InputError("checks need a budget that is a distance above 0")
     steps = STEPS if asked.iterations is None else asked.iterations
     name = asked.surrogate or ("gct" if asked.victim != "gct" else "npt")

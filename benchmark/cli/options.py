@@ -85,6 +85,22 @@ Norm = Annotated[
     str,
     typer.Option(help="l2, linf or l2_vertex.", autocompletion=words("l2", "linf", "l2_vertex")),
 ]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        help="What the attack maximises: pmd, aligned (PMD after the best translation), mse, "
+        "log_mse or pt; default: the attack's own.",
+        autocompletion=words("pmd", "aligned", "mse", "log_mse", "pt"),
+    ),
+]
+Threat = Annotated[
+    str | None,
+    typer.Option(
+        help="Threat model, in the place of --eps, --norm and --objective: point-2cm, point-5cm, "
+        "paper-l2-0.08, sparse or smooth.",
+        autocompletion=words("point-2cm", "point-5cm", "paper-l2-0.08", "sparse", "smooth"),
+    ),
+]
 Iterations = Annotated[int | None, typer.Option(help="Gradient steps of an iterative attack.")]
 Defense = Annotated[
     str,

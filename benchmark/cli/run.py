@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -13,6 +13,7 @@ from posebench.benchmark.cli import options
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import check_picture
 from posebench.benchmark.cli.progress import progress_bar
+from posebench.norms import Norm
 
 if TYPE_CHECKING:
     from posebench.benchmark.runs.run import RunSettings
@@ -21,6 +22,8 @@ EXAMPLES = """
 Examples:
 
 - posebench run --victim gct --attack fgm --eps 0.08
+
+- posebench run --victim npt --attack pt-ensemble --threat point-2cm
 
 - posebench run --victim npt --attack fgm --eps 0.02 --defense sor --access adaptive
 
@@ -51,8 +54,9 @@ SweptEps = Annotated[
 AnyNorm = Annotated[
     str | None,
     typer.Option(
-        help="l2 (default), linf or l2_vertex. drop or add: then --eps is a share of points.",
-        autocompletion=options.words("l2", "linf", "l2_vertex", "drop", "add"),
+        help="l2 (default), linf, l2_vertex or smooth. drop, add or sparse: then --eps is a share "
+        "of points.",
+        autocompletion=options.words(*get_args(Norm)),
     ),
 ]
 Access = Annotated[
@@ -74,6 +78,8 @@ def run(
     iterations: options.Iterations = None,
     eps_unit: options.EpsUnit = "rms",
     norm: AnyNorm = None,
+    objective: options.Objective = None,
+    threat: options.Threat = None,
     defense: options.Defense = "none",
     access: Access = None,
     surrogate: options.Surrogate = None,
@@ -102,6 +108,8 @@ def run(
         iterations=iterations,
         eps_unit=eps_unit,
         norm=norm,
+        objective=objective,
+        threat=threat,
         defense=defense,
         access=access,
         surrogate=surrogate,

@@ -15,7 +15,7 @@ from posebench.attacks.restarts import better
 from posebench.benchmark.evaluation.access import Surrogate, fit_universal
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import perturbation_norms
-from posebench.benchmark.evaluation.plan import Evaluation, Plan, plan_evaluation
+from posebench.benchmark.evaluation.plan import Evaluation, Plan, metric_of, plan_evaluation
 from posebench.benchmark.evaluation.table import Table, metrics_of
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.flags import flags_of
@@ -123,7 +123,7 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
     where = environment(how.device)
     records = []
     for cell, table in zip(plan.cells, tables, strict=True):
-        metrics = metrics_of(table)
+        metrics = metrics_of(table, "pmd" if cell.attack is None else cell.attack.metric)
         flags = flags_of(metrics, distorted=plan.pairs.distorted)
         records.append(Record(cell, metrics, flags, table.cost(given.samples), where))
     return records
@@ -153,30 +153,37 @@ def add_attacked(
     generator = generator_for(seed, "attack", device=device)
     result = run_attack(attack, plan.seen, batch, generator=generator)
     if last is not None:
-        result = worse(plan.seen, batch, last, result, seed)
+        result = worse(plan.seen, batch, last, result, seed, metric_of(attack))
     norms = perturbation_norms(batch.pose, result.pose)
     if attack.budget.counts_points:  # also where it allows no point at all
         nothing = torch.zeros_like(norms["l2"])
         norms = {"dropped": nothing, "added": nothing, **norms}
+    if attack.budget.norm == "sparse":
+        moved = (result.pose.points != batch.pose.points).any(dim=2)
+        norms = {"moved": moved.sum(dim=1).double() / batch.pose.counts, **norms}
     others = {
-        "noise_pmd": noise_pmd(plan.system, attack, batch, seed),
+        "noise_pmd": noise_pmd(plan.system, attack, batch, seed, metric_of(attack)),
         "radius": attack.budget.radius(batch.pose.mask),
     }
     if given.defense is not None:
         others["kept"] = kept_share(given.defense, result.pose, seed)
     attacked = measure(plan.system, batch.with_pose(result.pose), seed)
-    table.add(attacked=attacked, norms=norms, others=others)
+    effort = {}
+    if result.effort is not None:
+        effort = {"gradients": result.effort.gradients, "late_gain": result.effort.late_gain}
+    table.add(attacked=attacked, norms=norms, others=others, effort=effort)
     table.count(result, len(batch))
     return result
 
 
 def worse(
-    seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int
+    seen: Victim, batch: Batch, last: AttackResult, new: AttackResult, seed: int, metric: str
 ) -> AttackResult:
-    """Per sample the pose with the higher PMD for what the attack sees; costs two looks more."""
+    """Per sample the pose with the higher metric for what the attack sees; costs two looks more."""
     generator = generator_for(seed, "warm start", device=batch.pose.points.device)
+    judge = objective.aligned if metric == "pmd_aligned" else objective.pmd
     found = [
-        pose_values(seen, batch, each.pose, objective=objective.pmd, generator=generator)
+        pose_values(seen, batch, each.pose, objective=judge, generator=generator)
         for each in (last, new)
     ]
     pose, _ = better(last.pose, found[0], new.pose, found[1])

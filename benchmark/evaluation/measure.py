@@ -67,14 +67,18 @@ def check_output(victim: Victim, output: Clouds, batch: Batch) -> None:
         raise InputError(f"victim {victim.spec.name!r} returned NaN or infinite coordinates")
 
 
-def noise_pmd(victim: Victim, attack: Attack, batch: Batch, seed: int) -> Tensor:
-    """Worst PMD of each sample over random perturbations of the attack's budget, (B,)."""
+def noise_pmd(
+    victim: Victim, attack: Attack, batch: Batch, seed: int, metric: str = "pmd"
+) -> Tensor:
+    """Worst PMD, or other ``metric``, of each sample over random perturbations of the attack's
+    budget, (B,)."""
     noise = Noise(attack.budget)
     draws = [
         checked(noise, victim, batch, generator=generator_for(seed, "noise", draw))[0]
         for draw in range(NOISE_DRAWS)
     ]
-    values = [measure(victim, batch.with_pose(pose), seed, {"pmd": pmd})["pmd"] for pose in draws]
+    asked = {metric: METRICS[metric]}
+    values = [measure(victim, batch.with_pose(pose), seed, asked)[metric] for pose in draws]
     return torch.stack(values).amax(dim=0)
 
 

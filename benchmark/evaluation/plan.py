@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 from posebench.attacks import EOT, Transfer, attack_name, attack_version
 from posebench.benchmark.data.datasets import load_task
@@ -133,8 +133,14 @@ def attack_cell(attack: Attack | None, before: Sequence[Attack | None]) -> Attac
         unit=attack.budget.unit,
         norm=attack.budget.norm,
         version=attack_version(attack),
+        metric=metric_of(attack),
         warm_from=warm[-1].budget.eps if warm else None,
     )
+
+
+def metric_of(attack: Attack) -> Literal["pmd", "pmd_aligned"]:
+    """What an attack is judged by: the metric that it maximises, PMD where that is neither."""
+    return "pmd_aligned" if getattr(attack, "objective", "pmd") == "aligned" else "pmd"
 
 
 def access_cell(kind: str, surrogate: Surrogate | None) -> Access:

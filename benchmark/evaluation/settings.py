@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from posebench.attacks import make_attack
+from posebench.attacks import make_attack, takes
 from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
 from posebench.benchmark.evaluation.plan import Evaluation
@@ -20,10 +20,14 @@ from posebench.fields import STRICT
 from posebench.interfaces import Attack, Budget, Defense
 from posebench.norms import Norm, Unit
 from posebench.registry import unknown
+from posebench.threats import Threat, find_threat
 from posebench.victims import SIZES
 
 NONE = "none"
 """As an attack or a defence: without."""
+
+OWN_NORM = ("drop", "add", "sparse")
+"""Attacks that know one norm, of their own name."""
 
 MAX_BUDGETS = 100
 """Of one curve."""
@@ -40,6 +44,8 @@ class EvaluationSettings:
         eps: budgets, each at least the one before.
         eps_unit, norm: of the budgets, see ``Budget``; norm None is the attack's own.
         iterations: of the attack; None leaves its own number.
+        objective: what the attack maximises, a key of ``OBJECTIVES``; None leaves its own.
+        threat: threat model, which decides eps, eps_unit, norm and objective.
         access: what the attack sees; None for the attack's own.
         surrogate: victim name, for access "transfer".
         task: data set and split.
@@ -57,6 +63,8 @@ class EvaluationSettings:
     eps_unit: str = "rms"
     norm: str | None = None
     iterations: int | None = None
+    objective: str | None = None
+    threat: str | None = None
     defense: str = NONE
     access: str | None = None
     surrogate: str | None = None
@@ -66,13 +74,35 @@ class EvaluationSettings:
     seed: int = 0
 
     def completed(self) -> EvaluationSettings:
-        """Norm, access and surrogate filled in where they follow from the attack's name."""
+        """What follows from the threat model and from the attack's name filled in.
+
+        Raises:
+            InputError: an unknown threat model, or something given that it decides.
+        """
+        if self.threat is not None:
+            return self._threatened(find_threat(self.threat)).completed()
         access, surrogate = self.access, self.surrogate
-        norm = self.norm or (self.attack if self.attack in ("drop", "add") else "l2")
+        norm = self.norm or (self.attack if self.attack in OWN_NORM else "l2")
         if self.attack == "transfer":
             access = access or "transfer"
             surrogate = surrogate or ("gct" if self.victim != "gct" else "npt")
         return replace(self, norm=norm, access=access or "oblivious", surrogate=surrogate)
+
+    def _threatened(self, threat: Threat) -> EvaluationSettings:
+        """The settings with what a threat model decides, in its place."""
+        decided: dict[str, object] = {
+            "eps": (threat.budget.eps,),
+            "eps_unit": threat.budget.unit,
+            "norm": threat.budget.norm,
+            "objective": threat.objective,
+        }
+        defaults = {each.name: each.default for each in fields(self)}
+        for name, value in decided.items():
+            if getattr(self, name) not in (value, defaults[name]):
+                raise InputError(f"threat model {threat.name!r} decides {name}: leave it out")
+        if self.attack == NONE or not takes(self.attack, "objective"):
+            decided["objective"] = None  # such as noise, which maximises nothing
+        return replace(self, threat=None, **decided)  # type: ignore[arg-type]
 
     def made_attacks(self) -> tuple[Attack | None, ...]:
         """An attack for each budget; (None,) without one.
@@ -84,10 +114,13 @@ class EvaluationSettings:
         unit, norm = cast(Unit, self.eps_unit), cast(Norm, self.norm or "l2")
         budgets = [Budget(eps, norm, unit) for eps in self.eps]
         if self.attack == NONE:
-            if self.iterations is not None:
-                raise InputError("--iterations needs an attack")
+            for name in ("iterations", "objective"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"--{name} needs an attack")
             return (None,)
-        return tuple(make_attack(self.attack, each, self.iterations) for each in budgets)
+        return tuple(
+            make_attack(self.attack, each, self.iterations, self.objective) for each in budgets
+        )
 
     def made_defense(self) -> Defense | None:
         """The defence in front of the victim."""

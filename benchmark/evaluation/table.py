@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posebench.benchmark.records.types import Cost, Metrics, Reached, UnderAttack
+from posebench.benchmark.records.types import Cost, Effort, Metrics, Reached, UnderAttack
 from posebench.benchmark.stats.bootstrap import Column, summarise
 from posebench.benchmark.stats.success import success_intervals, success_rates
 from posebench.interfaces import AttackResult
@@ -25,6 +25,7 @@ class Table:
         trivial: PMD of answers that need no skill.
         norms: sizes of the perturbation.
         others: noise_pmd, radius, kept and clean_kept.
+        effort: gradients and late_gain of an attack that stops by itself.
         forwards, backwards: what the attack asked, over all samples.
         fitted: gradients that fitting a universal perturbation took; None for other attacks.
     """
@@ -34,6 +35,7 @@ class Table:
     trivial: dict[str, list[Tensor]] = field(default_factory=dict)
     norms: dict[str, list[Tensor]] = field(default_factory=dict)
     others: dict[str, list[Tensor]] = field(default_factory=dict)
+    effort: dict[str, list[Tensor]] = field(default_factory=dict)
     forwards: int = 0
     backwards: int = 0
     fitted: int | None = None
@@ -61,20 +63,26 @@ def aggregate(
     attacked: Mapping[str, Column] | None = None,
     norms: Mapping[str, Column] | None = None,
     others: Mapping[str, Column] | None = None,
+    effort: Effort | None = None,
+    metric: str = "pmd",
 ) -> Metrics:
-    """Per-sample values (n,) to what a record stores; ``attacked`` None for a clean cell."""
+    """Per-sample values (n,) to what a record stores; ``attacked`` None for a clean cell.
+
+    ``metric`` is what the attack is judged by.
+    """
     others = others or {}
     summaries = {name: summarise(values) for name, values in clean.items()}
     means = {name: float(others[name].mean()) for name in ("kept", "clean_kept") if name in others}
     under = None
     if attacked is not None:
-        columns = clean["pmd"], attacked["pmd"], others["noise_pmd"]
+        columns = clean[metric], attacked[metric], others["noise_pmd"]
         under = UnderAttack(
             noise_pmd=summarise(others["noise_pmd"]),
             norms={name: _reached(values) for name, values in (norms or {}).items()},
             radius=float(others["radius"].mean()),
             rates=success_rates(*columns),
             intervals=success_intervals(*columns),
+            effort=effort,
         )
     return Metrics(
         clean=summaries,
@@ -85,14 +93,21 @@ def aggregate(
     )
 
 
-def metrics_of(table: Table) -> Metrics:
-    """What a record keeps of a full table."""
+def metrics_of(table: Table, metric: str = "pmd") -> Metrics:
+    """What a record keeps of a full table; ``metric`` is what its attack is judged by."""
+    effort = None
+    if table.effort:
+        spent = _columns(table.effort)
+        gradients = tuple(int(count) for count in spent["gradients"])
+        effort = Effort(gradients, tuple(spent["late_gain"].tolist()))
     return aggregate(
         clean=_columns(table.clean),
         trivial=_columns(table.trivial),
         attacked=_columns(table.attacked) if table.attacked else None,
         norms=_columns(table.norms),
         others=_columns(table.others),
+        effort=effort,
+        metric=metric,
     )
 
 

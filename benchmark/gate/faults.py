@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import apgd, fgm, iterative
-from posebench.attacks.gradient import pose_gradient, steepest
+from posebench.attacks.gradient import pose_gradient
+from posebench.attacks.projection import steepest
 from posebench.benchmark.gate import compare as regress
 from posebench.benchmark.gate import victims as gate_victim
 from posebench.cloud import Clouds

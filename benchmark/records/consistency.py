@@ -60,7 +60,8 @@ def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator
         yield from _differ(_norm_claims(metrics.attack, norms))
         yield from _settings_problems(cell.attack)
         yield from _budget_problems(cell.attack, metrics.attack, norms)
-        three = columns["clean_pmd"], columns["pmd"], columns["noise_pmd"]
+        metric = cell.attack.metric
+        three = columns[f"clean_{metric}"], columns[metric], columns["noise_pmd"]
         if np.isfinite(three).all():
             yield from _differ(_success_claims(metrics.attack, three))
     yield from _flag_problems(record, distorted)
@@ -69,9 +70,10 @@ def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator
 def _missing(record: Record) -> Iterator[Problem]:
     """Fields that a cell of this kind must have, or must not."""
     cell, metrics = record.cell, record.metrics
+    judged = ("pmd",) if cell.attack is None else ("pmd", cell.attack.metric)
     names: list[tuple[str, Mapping[str, object], tuple[str, ...]]] = [
-        ("metrics.clean_", metrics.clean, ("pmd",)),
-        ("metrics.", metrics.attacked, ("pmd",)),
+        ("metrics.clean_", metrics.clean, judged),
+        ("metrics.", metrics.attacked, judged),
     ]
     if metrics.attack is not None:
         names += [
@@ -227,6 +229,7 @@ def _budget_problems(
         return
     limit = eps * math.sqrt(3 * RELEASE_POINTS) if unit == "release" else eps
     measured = {"l2": "rms" if unit == "rms" else "l2", "drop": "dropped", "add": "added"}
+    measured |= {"smooth": "l2_vertex", "sparse": "moved"}
     name = measured.get(attack.norm, attack.norm)
     if name not in norms:
         yield Problem(f"metrics.norms.{name}", "is missing: the budget limits it")
@@ -235,7 +238,7 @@ def _budget_problems(
     if len(over):
         field = f"metrics.norms.{name}.per_sample[{over[0]}]"
         yield Problem(field, f"is {norms[name][over[0]]:.6g}, the budget ends at {limit:.6g}")
-    if attack.norm in ("drop", "add"):
+    if attack.norm in ("drop", "add", "sparse"):
         return
     if name == "rms":  # radius = eps sqrt(3 n), and l2 = rms sqrt(3 n)
         moved = norms["rms"] > 0

@@ -8,9 +8,17 @@ TRAINED_FACTOR = 2.0
 """A victim whose clean PMD does not beat every trivial baseline by this is under-trained."""
 
 
+BOX_FACTOR = 2.0
+"""PMD over its aligned twin, of means, above which PMD measures its own bounding boxes. On clean
+pairs it is 1.2-1.5 (NPT and NPT-MP on seen and wide, 48 pairs; single pairs up to 2.5)."""
+
+CONVERGED = 0.01
+"""Mean gain of the last third of an attack's gradients above which it has not converged."""
+
+
 def flags_of(metrics: Metrics, *, distorted: bool = False) -> tuple[str, ...]:
     """``under-trained``, or ``near-trivial`` where the pose sources were ``distorted``;
-    ``not-above-noise``."""
+    ``not-above-noise``; ``not-converged``; ``centring-artefact``."""
     flags = []
     if metrics.clean_pmd.mean * TRAINED_FACTOR > min(metrics.trivial.values()):
         flags.append("near-trivial" if distorted else "under-trained")
@@ -18,4 +26,10 @@ def flags_of(metrics: Metrics, *, distorted: bool = False) -> tuple[str, ...]:
         moved = any(norm.max > 0 for norm in metrics.attack.norms.values())
         if moved and metrics.attack.rates["gain_over_noise"] <= 1:
             flags.append("not-above-noise")
+        effort = metrics.attack.effort
+        if effort is not None and sum(effort.late_gain) > CONVERGED * len(effort.late_gain):
+            flags.append("not-converged")
+        aligned = metrics.attacked.get("pmd_aligned")
+        if aligned is not None and metrics.pmd.mean > BOX_FACTOR * aligned.mean:
+            flags.append("centring-artefact")
     return tuple(flags)

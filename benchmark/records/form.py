@@ -27,6 +27,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "unit": "eps_unit",
         "norm": "norm",
         "version": "attack_version",
+        "metric": "metric",
     },
     "defense": {"name": "defense", "settings": "defense_settings"},
     "weights": {
@@ -40,10 +41,13 @@ LEVELS: dict[str, dict[str, str]] = {
 }
 """Level of a cell -> its field -> the JSON cell's key."""
 
-ADDED = {"attack_version": 1, "surrogate_sha256": None}
+ADDED = {"attack_version": 1, "metric": "pmd", "surrogate_sha256": None}
 """Keys that a JSON cell has only where they differ from this: older cells keep their hashes."""
 
-UNDER_ATTACK = ("noise_pmd", "norms", "radius", "intervals")
+UNDER_ATTACK = ("noise_pmd", "norms", "radius", "intervals", "effort")
+OPTIONAL = ("effort",)
+"""Those of them that not every attacked cell has."""
+
 RATES = (
     "asr@tau", "asr_rel@2", "asr_rel@10", "clean_fail", "robust_rate", "gain_over_noise",
 )  # fmt: skip
@@ -114,7 +118,7 @@ def cell_to_json(cell: Cell) -> Json:
             flat |= {key: plain(getattr(value, name, None)) for name, key in keys.items()}
     flat["access"] = str(cell.access)
     if cell.attack is None:
-        flat["attack_version"] = 1
+        flat |= {key: ADDED[key] for key in ("attack_version", "metric")}
     else:
         flat["attack_settings"] = attack_settings(cell.attack)
     return {key: value for key, value in flat.items() if key not in ADDED or value != ADDED[key]}
@@ -187,7 +191,8 @@ def _flat_metrics(metrics: Metrics) -> Json:
     flat |= {f"clean_{name}": plain(each) for name, each in metrics.clean.items()}
     flat |= {name: plain(each) for name, each in metrics.attacked.items()}
     if metrics.attack is not None:
-        flat |= {key: plain(getattr(metrics.attack, key)) for key in UNDER_ATTACK}
+        under = {key: plain(getattr(metrics.attack, key)) for key in UNDER_ATTACK}
+        flat |= {key: value for key, value in under.items() if value is not None}
         flat |= plain(metrics.attack.rates)
     return flat
 

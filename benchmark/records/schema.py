@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from posebench.benchmark.records.form import ADDED, COUNTED, LEVELS, RATES, SCHEMA, UNDER_ATTACK
+from posebench.benchmark.records.form import (
+    ADDED,
+    COUNTED,
+    LEVELS,
+    OPTIONAL,
+    RATES,
+    SCHEMA,
+    UNDER_ATTACK,
+)
 from posebench.benchmark.records.types import (
     Json,
     Record,
@@ -52,7 +60,12 @@ def record_schema() -> Json:
         "$id": "urn:posebench:record:1",
         **made,
         "allOf": [
-            _only_with("attack", [k for k in LEVELS["attack"].values() if k not in ADDED], needed),
+            _only_with(
+                "attack",
+                [k for k in LEVELS["attack"].values() if k not in ADDED],
+                needed,
+                [*OPTIONAL],
+            ),
             _only_with("defense", [*LEVELS["defense"].values()], ["clean_kept"], ["kept"]),
         ],
         "$defs": definitions,
@@ -128,7 +141,7 @@ def _flat_metrics(definitions: Json) -> tuple[Json, list[str]]:
         "properties": properties,
         "additionalProperties": summary,
     }
-    return made, [*UNDER_ATTACK, *rates]
+    return made, [*(name for name in UNDER_ATTACK if name not in OPTIONAL), *rates]
 
 
 def _nullable(field: Json) -> Json:

@@ -6,7 +6,7 @@ Nothing here imports torch: records are read, checked and tabled without it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from posebench.benchmark.records.show import record_html, record_text
 from posebench.benchmark.stats.bootstrap import Summary
@@ -53,6 +53,8 @@ class AttackCell:
     """Of the budget."""
     version: Count = 1
     """Of the attack's algorithm: results of two versions never stand in one column."""
+    metric: Literal["pmd", "pmd_aligned"] = "pmd"
+    """What the attack is judged by: rates and the noise baseline are of this metric."""
     warm_from: float | None = None
     """eps of the cell before in its sweep, whose pose is kept where this one found no worse."""
 
@@ -134,13 +136,25 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How long an attack went on, and what the end of it still brought."""
+
+    __pydantic_config__ = STRICT
+
+    gradients: tuple[Count, ...]
+    """Spent on each pair."""
+    late_gain: tuple[float, ...]
+    """Relative growth of the metric over the last third of them, one value a pair."""
+
+
+@dataclass(frozen=True)
 class UnderAttack:
     """What only an attacked cell has."""
 
     __pydantic_config__ = STRICT
 
     noise_pmd: Summary
-    """PMD under random noise of the budget's size, the worst of a few draws a pair."""
+    """The attack's metric under random noise of the budget's size, the worst of a few draws."""
     norms: dict[str, Reached]
     """Name of a norm -> what the attack reached in it."""
     radius: Annotated[float, Least(0)]
@@ -149,6 +163,8 @@ class UnderAttack:
     """Attack success, see stats.success: asr@tau, asr_rel@2, asr_rel@10, clean_fail, ..."""
     intervals: dict[str, Interval]
     """95 % bootstrap intervals of the rates over pairs."""
+    effort: Effort | None = None
+    """Of an attack that decides itself when to stop; None for others."""
 
 
 @dataclass(frozen=True)

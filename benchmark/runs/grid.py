@@ -24,7 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, eps_values
+from posebench.benchmark.evaluation.settings import NONE, OWN_NORM, EvaluationSettings, eps_values
 from posebench.errors import InputError
 from posebench.norms import AccessKind
 from posebench.registry import unknown
@@ -56,6 +56,8 @@ class Grid:
     eps: tuple[str, ...] = ()
     eps_unit: str | None = None
     norm: tuple[str, ...] = ()
+    objective: str | None = None
+    threats: tuple[str, ...] = ()
     iterations: int | None = None
     defenses: tuple[str, ...] = ("none",)
     access: tuple[str, ...] = ()
@@ -65,15 +67,29 @@ class Grid:
     size: str = "compact"
 
 
+KEYS_OF_ATTACKS = (
+    "eps", "eps_unit", "norm", "objective", "threats", "iterations", "access", "surrogate",
+)  # fmt: skip
+
 NAMES = "a name or a list of names"
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(
-        ("victims", "weights", "trainings", "tasks", "attacks", "norm", "defenses", "access"),
+        (
+            "victims",
+            "weights",
+            "trainings",
+            "tasks",
+            "attacks",
+            "norm",
+            "threats",
+            "defenses",
+            "access",
+        ),
         ((str,), NAMES),
     ),
     "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
     "seeds": ((int,), "a whole number or a list of them"),
-    **dict.fromkeys(("eps_unit", "surrogate", "size"), ((str,), "a name")),
+    **dict.fromkeys(("eps_unit", "objective", "surrogate", "size"), ((str,), "a name")),
     **dict.fromkeys(("iterations", "samples"), ((int,), "a whole number")),
 }
 """What TOML may hold for a key, and how to say so."""
@@ -152,11 +168,12 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
         grid.attacks,
         grid.norm or (None,),
         grid.eps or ("0.08",),
+        grid.threats or (None,),
         grid.defenses,
         grid.access or (None,),
         grid.seeds,
     )
-    for task, attack, norm, eps, defense, access, seed in product(*axes):
+    for task, attack, norm, eps, threat, defense, access, seed in product(*axes):
         if attack == NONE or (defense == NONE and access != "transfer"):
             access = None
         if attack == "transfer":
@@ -167,7 +184,9 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             attack=attack,
             eps=(0.0,) if attack == NONE else eps_values(eps),
             eps_unit=(attack != NONE and grid.eps_unit) or "rms",
-            norm=None if attack in (NONE, "drop", "add") else norm,
+            norm=None if attack in (NONE, *OWN_NORM) else norm,
+            objective=None if attack == NONE else grid.objective,
+            threat=None if attack == NONE else threat,
             iterations=None if attack == NONE else grid.iterations,
             defense=defense,
             access=access,
@@ -182,12 +201,12 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
 def check_used(grid: Grid) -> None:
     """Raise InputError for a given key or access that no cell of the grid would heed."""
     attacked = [attack for attack in grid.attacks if attack != "none"]
-    for key in ("eps", "eps_unit", "norm", "iterations", "access", "surrogate"):
+    for key in KEYS_OF_ATTACKS:
         if not attacked and getattr(grid, key) not in (None, ()):
             raise InputError(f"{key} needs an attack, and the grid has none")
-    normed = [attack for attack in attacked if attack not in ("drop", "add")]
+    normed = [attack for attack in attacked if attack not in OWN_NORM]
     if attacked and grid.norm and not normed:
-        raise InputError("attacks 'drop' and 'add' have their own norm: leave norm out")
+        raise InputError(f"attacks {', '.join(OWN_NORM)} have their own norm: leave norm out")
     defended = any(defense != "none" for defense in grid.defenses)
     for access in grid.access:
         if access not in get_args(AccessKind):
