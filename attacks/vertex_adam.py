@@ -81,13 +81,14 @@ class VertexAdam:
             if basis is not None:
                 gradient = basis @ (basis.mT @ gradient)
             # Adam does not see the scale; this one keeps squares out of underflow.
-            gradient = gradient / gradient.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-30)
+            length = gradient.norm(dim=2).amax(dim=1)[:, None, None]
+            gradient = gradient / length.clamp_min(1e-30)
             first = first.lerp(gradient, 1 - MOMENTS[0])
             second = second.lerp(gradient.square().sum(dim=2, keepdim=True), 1 - MOMENTS[1])
             mean = first / (1 - MOMENTS[0] ** (k + 1))
             size = (second / (1 - MOMENTS[1] ** (k + 1))).sqrt() + 1e-8
-            length = self.step * 0.5 * (1 + math.cos(math.pi * k / self.iterations))
-            pose = pose.replace(pose.points + radius * length * mean / size)
+            falling = self.step * 0.5 * (1 + math.cos(math.pi * k / self.iterations))
+            pose = pose.replace(pose.points + radius * falling * mean / size)
             pose = project(pose, clean, self.budget)
         values = pose_values(victim, batch, pose, objective=objective, generator=generator)
         return better(best, best_values, pose, values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from posebench.benchmark.data.datasets import load_task
     from posebench.benchmark.evaluation.harness import evaluate
+    from posebench.benchmark.reports.published import published
     from posebench.cloud import Clouds
     from posebench.errors import InputError
     from posebench.interfaces import (
@@ -45,6 +46,7 @@ else:
             "generator_for": "posebench.rng",
             "load_task": "posebench.benchmark.data.datasets",
             "load_victim": "posebench.victims.weights",
+            "published": "posebench.benchmark.reports.published",
         },
     )
 
@@ -68,4 +70,5 @@ __all__ = [
     "generator_for",
     "load_task",
     "load_victim",
+    "published",
 ]

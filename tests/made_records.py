@@ -50,6 +50,8 @@ def made(
     before = 1e-3 * ones if attacked else found
     clean = {"pmd": before, "msvd": 3 * before, "pmd_uncentred": 1e-3 * ones}
     clean["edge_error"] = 0.1 * ones
+    judged = settings.get("metric", "pmd")
+    clean[judged] = before
     easiest = float(np.nanmean(before)) * (1.5 if flags else 6)
     trivial = {"copy-pose": easiest, "copy-identity": 9 * easiest, "mean-mesh": 5 * easiest}
     others = {} if settings["defense"] is None else {"clean_kept": ones}
@@ -58,12 +60,13 @@ def made(
         eps = settings["eps"]
         radius = eps * math.sqrt(3 * settings["vertices"])
         under = {"pmd": found, "msvd": 3 * found, "pmd_uncentred": found, "edge_error": 0.1 * ones}
+        under[judged] = found
         norms = {"rms": eps * ones, "l2": radius * ones, "linf": eps * ones}
         norms["l2_vertex"] = eps * ones
         others |= {"noise_pmd": np.minimum(1.5e-3, 0.75 * found), "radius": radius * ones}
         others |= {} if settings["defense"] is None else {"kept": ones}
     trivial = {name: value * ones for name, value in trivial.items()}
-    metrics = aggregate(clean, trivial, under, norms, others)
+    metrics = aggregate(clean, trivial, under, norms, others, metric=judged)
     flagged = flags_of(metrics, distorted="@" in str(settings["task"]))
     made_cell = decode(Cell, nested_cell(settings), "made")
     return Record(made_cell, metrics, flagged, Cost(1, 1), WHERE)

@@ -250,9 +250,9 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
     network = initial_network(tiny("npt-mp")).eval().to(NAME)
     made = None
     if attack is not None:
-        norm = attack if attack in ("drop", "add") else "l2"
+        norm = attack if attack in ("drop", "add", "sparse") else "l2"
         made = make_attack(attack, Budget(0.05, norm))  # type: ignore[arg-type]
-        for setting in ("iterations", "queries", "restarts"):
+        for setting in ("iterations", "queries", "restarts", "looks"):
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
     given = Evaluation(

@@ -18,6 +18,7 @@ from posebench.benchmark.evaluation.metrics import (
     edge_error,
     edge_loss,
     msvd,
+    normal_error,
     perturbation_norms,
     pmd,
     pmd_uncentred,
@@ -74,6 +75,15 @@ def plain_edge_error(output: Points, target: Points, faces: NDArray[np.int64]) -
     return sum(ratios) / len(ratios)
 
 
+def plain_normal_error(output: Points, target: Points, faces: NDArray[np.int64]) -> float:
+    angles = []
+    for i, j, k in faces:
+        one, two = (np.cross(p[j] - p[i], p[k] - p[i]) for p in (output, target))
+        cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
+        angles.append(math.degrees(math.acos(max(-1.0, min(1.0, cosine)))))
+    return sum(angles) / len(angles)
+
+
 def test_pmd_equals_released_number() -> None:
     data = reference("attack_and_loss")
     output, target = (
@@ -112,6 +122,7 @@ def test_metrics_against_plain_loops(seed: int, first: int, second: int) -> None
             "pmd_uncentred": float(((out - true) ** 2).sum()) / (3 * n),
             "msvd": 3 * plain_pmd(out, true),
             "edge_error": plain_edge_error(out, true, faces[i].numpy()),
+            "normal_error": plain_normal_error(out, true, faces[i].numpy()),
         }
         assert {k: v[i].item() for k, v in values.items()} == pytest.approx(expected, rel=1e-9)
 
@@ -152,11 +163,25 @@ def test_metrics_ignore_vertex_order_padding_values_and_batch(
         torch.testing.assert_close(alone, plain[i : i + 1])
 
 
+def test_normals_see_turns_and_crumples_and_nothing_else() -> None:
+    """A quarter turn about x turns normals along y and z by 90 degrees, those along x by none."""
+    target = Clouds.dense(torch.eye(3, dtype=torch.float64)[None].repeat(2, 1, 1) * 0.5)
+    corner = Clouds.dense(torch.cat([target.points, torch.zeros(2, 1, 3).double()], dim=1))
+    faces = torch.tensor([[3, 1, 2], [3, 2, 0], [3, 0, 1]]).repeat(2, 1, 1)
+    batch = batch_of(corner, faces)
+    quarter = torch.tensor([[1, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
+    turned = corner.replace(corner.points @ quarter.T * 3 + 7)
+    torch.testing.assert_close(normal_error(turned, batch), torch.full((2,), 60.0).double())
+    collapsed = corner.replace(torch.zeros_like(corner.points))
+    torch.testing.assert_close(normal_error(collapsed, batch), torch.full((2,), 90.0).double())
+    assert bool((normal_error(corner.replace(corner.points * 2 - 1), batch) < 1e-6).all())
+
+
 def test_pmd_and_edge_error_do_not_see_translation_and_mse_does() -> None:
     target, output = ragged([9, 14], 14), ragged([9, 14], 14, seed=1)
     batch = batch_of(target, random_faces(2, 8, 9))
     moved = Clouds.padded(output.points + torch.tensor([3.0, -1.0, 2.0]).double(), output.mask)
-    for metric in (pmd, msvd, edge_error):
+    for metric in (pmd, msvd, edge_error, normal_error):
         torch.testing.assert_close(metric(moved, batch), metric(output, batch))
     assert bool((pmd_uncentred(moved, batch) > pmd_uncentred(output, batch) + 1).all())
     assert torch.equal(mse(moved, target), pmd_uncentred(moved, batch))

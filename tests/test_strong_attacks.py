@@ -1,4 +1,4 @@
-"""APGD, C&W, query attacks, the ensemble and the smallest eps: closed forms and orderings."""
+"""APGD, C&W, query attacks and the smallest eps: closed forms and orderings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebench.attacks import APGD, CW, FGM, PGD, Noise, PTEnsemble, Query, run_attack
+from posebench.attacks import APGD, CW, FGM, PGD, Noise, Query, run_attack
 from posebench.attacks.apgd import checkpoints
 from posebench.attacks.cw import Term
 from posebench.attacks.minimum import minimum_eps
@@ -21,7 +21,7 @@ from posebench.interfaces import Batch, Budget, Victim
 from posebench.norms import DistanceNorm
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
-from tests.toys import NORM_KEYS, QUICK, Counting, Toy, affine, random_batch, small
+from tests.toys import NORM_KEYS, Counting, Toy, affine, random_batch, small
 
 
 def reached(victim: Victim, batch: Batch, pose: Clouds, objective: str = "pmd") -> Tensor:
@@ -187,24 +187,6 @@ def test_smallest_eps_at_its_ends() -> None:
     for bad in ({"largest": 0.0}, {"largest": 0.1, "tau": math.nan}, {"largest": 0.1, "rounds": 0}):
         with pytest.raises(InputError, match=list(bad)[-1]):
             minimum_eps(lambda e: FGM(Budget(e)), **{**search, **bad})
-
-
-def test_ensemble_is_the_worst_case_of_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, network, budget = random_batch((20, 20)), small("npt-mp"), Budget(0.05)
-    members = tuple(QUICK[name](budget) for name in ("query", "apgd", "cw"))
-    monkeypatch.setattr(PTEnsemble, "members", members)
-    ensemble = run_attack(PTEnsemble(budget), network, batch, generator=generator_for(4))
-    single = [run_attack(each, network, batch, generator=generator_for(4)) for each in members]
-    searched, last = single[0].pose, APGD(budget)
-    climbed, values = last.climb(network, batch, searched, generator_for(4))
-    assert (values >= reached(network, batch, searched) * (1 - 1e-6)).all()
-    found = [*(each.pose for each in single), climbed]
-    worst = torch.stack([reached(network, batch, pose) for pose in found]).amax(dim=0)
-    torch.testing.assert_close(reached(network, batch, ensemble.pose), worst)
-    looks = len(found)
-    own = sum(each.forwards for each in single) + last.iterations + 1
-    assert ensemble.forwards == own + looks
-    assert ensemble.backwards == sum(each.backwards for each in single) + last.iterations
 
 
 @pytest.mark.parametrize(

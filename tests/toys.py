@@ -110,10 +110,10 @@ class Counting:
 
 
 def _quick(name: str) -> Callable[[Budget], Attack]:
-    effort = {"apgd": 6, "cw": 6, "query": 25}
+    effort = {"apgd": 6, "cw": 6, "query": 25, "vertex-adam": 6}
     return lambda budget: make_attack(name, budget, effort.get(name))
 
 
-APART = ("pt-ensemble", "universal", "drop", "add", "transfer")
+APART = ("pt-ensemble", "universal", "drop", "add", "sparse", "transfer")
 QUICK = {name: _quick(name) for name in ATTACKS if name not in APART}
 """Attacks that move the points of a batch, with little effort; the others have their own tests."""

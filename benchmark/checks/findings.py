@@ -69,6 +69,8 @@ class CheckCell:
     """Gradient steps of APGD and PGD."""
     seed: int
     """Of attacks, noise and defences."""
+    objective: Literal["pmd", "aligned"] = "pmd"
+    """What attacks maximise and errors are: PMD, or PMD after the best translation."""
 
 
 @dataclass(frozen=True)

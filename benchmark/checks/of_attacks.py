@@ -10,12 +10,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks import APGD, EOT, FGM, PGD, Noise, Query, run_attack
+from posebench.attacks import (
+    APGD,
+    EOT,
+    FGM,
+    PGD,
+    Noise,
+    PTEnsemble,
+    Query,
+    VertexAdam,
+    run_attack,
+)
 from posebench.attacks.adapters import FoolboxAttack
 from posebench.attacks.gradient import pose_values
 from posebench.benchmark.checks.subject import Subject
@@ -24,7 +35,7 @@ from posebench.benchmark.stats.bootstrap import mean_interval
 from posebench.benchmark.stats.success import TAU
 from posebench.cloud import Clouds
 from posebench.interfaces import Attack, Batch, Victim, VictimSpec
-from posebench.objective import pmd
+from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended
 
@@ -47,7 +58,7 @@ CONVERGED = 0.02
 def budget_kept(subject: Subject) -> tuple[bool | None, str]:
     """1: stored float32 poses lie inside the budget and are finite."""
     worst = 0.0
-    for attack in (FGM(subject.budget), subject.strongest()):
+    for attack in (FGM(subject.budget, objective=subject.objective), subject.strongest()):
         poses, _ = subject.attacked(attack)
         for batch, pose in zip(subject.batches, poses, strict=True):
             norm = perturbation_norms(batch.pose, pose)[subject.budget.norm]
@@ -64,8 +75,10 @@ def grows_with_eps(subject: Subject) -> tuple[bool | None, str]:
     values = []
     for share in shares:
         budget = replace(subject.budget, eps=share * subject.budget.eps)
-        values.append(subject.attacked(PGD(budget, iterations=20, objective="pmd"))[1].numpy())
-    if not np.array_equal(values[0], subject.pmd().numpy()):
+        values.append(
+            subject.attacked(PGD(budget, iterations=20, objective=subject.objective))[1].numpy()
+        )
+    if not np.array_equal(values[0], subject.error().numpy()):
         return True, "eps 0 does not give the clean PMD bit for bit"
     falls = [
         share * subject.budget.eps
@@ -79,8 +92,10 @@ def grows_with_eps(subject: Subject) -> tuple[bool | None, str]:
 def large_budget_wins(subject: Subject) -> tuple[bool | None, str]:
     """3: a budget as large as the body breaks every pair, worse than another sample's pose does."""
     budget = replace(subject.budget, eps=LARGE_EPS, unit="rms")
-    _, values = subject.attacked(APGD(budget, iterations=subject.iterations))
-    ceiling = subject.pmd(list(swapped(subject.batches)))
+    _, values = subject.attacked(
+        APGD(budget, iterations=subject.iterations, objective=subject.objective)
+    )
+    ceiling = subject.error(list(swapped(subject.batches)))
     broken = float((values > TAU).double().mean())
     raised = broken < 1 or float(values.mean()) < float(ceiling.mean())
     return raised, (
@@ -93,9 +108,11 @@ def stronger_is_stronger(subject: Subject) -> tuple[bool | None, str]:
     """4: per pair, APGD >= PGD-50 >= FGM >= the worst of 100 noise draws."""
     budget = subject.budget
     ladder = {
-        "APGD": subject.attacked(APGD(budget, iterations=max(50, subject.iterations)))[1],
-        "PGD-50": subject.attacked(PGD(budget, iterations=50, objective="pmd"))[1],
-        "FGM": subject.attacked(FGM(budget))[1],
+        "APGD": subject.attacked(
+            APGD(budget, iterations=max(50, subject.iterations), objective=subject.objective)
+        )[1],
+        "PGD-50": subject.attacked(PGD(budget, iterations=50, objective=subject.objective))[1],
+        "FGM": subject.attacked(FGM(budget, objective=subject.objective))[1],
         "noise": worst_noise(subject),
     }
     shares = [
@@ -107,31 +124,36 @@ def stronger_is_stronger(subject: Subject) -> tuple[bool | None, str]:
 
 
 def converged(subject: Subject) -> tuple[bool | None, str]:
-    """5: more steps, restarts and other step sizes do not raise the mean PMD by 2 %."""
+    """5: no single attack with more effort than any round of pt-ensemble beats its mean by 2 %."""
     budget, steps = subject.budget, subject.iterations
-    _, reference = subject.attacked(subject.strongest())
+    _, reference = subject.attacked(PTEnsemble(budget, objective=subject.objective))
+    same: dict[str, Any] = {"budget": budget, "objective": subject.objective}
     more: dict[str, Attack] = {
-        "steps x2": APGD(budget, iterations=2 * steps),
-        "restarts x5": APGD(budget, iterations=steps, restarts=5),
-        "step x0.5": PGD(budget, iterations=steps, travel=1.25, objective="pmd"),
-        "step x2": PGD(budget, iterations=steps, travel=5.0, objective="pmd"),
+        "APGD, steps x2": APGD(iterations=2 * steps, **same),
+        "APGD, restarts x5": APGD(iterations=steps, restarts=5, **same),
+        "Adam, steps x4": VertexAdam(iterations=4 * steps, **same),
+        "Adam, restarts x5": VertexAdam(iterations=steps, restarts=5, **same),
+        "PGD, step x0.5": PGD(iterations=steps, travel=1.25, **same),
+        "PGD, step x2": PGD(iterations=steps, travel=5.0, **same),
     }
     growth = {
         name: float(subject.attacked(attack)[1].mean() / reference.mean()) - 1
         for name, attack in more.items()
     }
     text = ", ".join(f"{name} {100 * value:+.1f} %" for name, value in growth.items())
-    return max(growth.values()) > CONVERGED, f"against APGD-{steps}: {text}"
+    return max(growth.values()) > CONVERGED, f"against pt-ensemble: {text}"
 
 
 def white_box_wins(subject: Subject) -> tuple[bool | None, str]:
     """6: per pair, neither noise nor queries nor transfer beat the white-box attack."""
     _, white = subject.attacked(subject.strongest())
-    _, single = subject.attacked(PGD(subject.budget, iterations=50, objective="pmd"))
+    _, single = subject.attacked(PGD(subject.budget, iterations=50, objective=subject.objective))
     white = torch.maximum(white, single)
     others = {
         f"worst of {NOISE_DRAWS} noise draws": worst_noise(subject),
-        f"{QUERIES} queries": subject.attacked(Query(subject.budget, iterations=QUERIES))[1],
+        f"{QUERIES} queries": subject.attacked(
+            Query(subject.budget, iterations=QUERIES, objective=subject.objective)
+        )[1],
     }
     if subject.surrogate is not None:
         others["transfer"] = subject.attacked(subject.strongest(), subject.surrogate)[1]
@@ -147,7 +169,7 @@ def enough_draws(subject: Subject) -> tuple[bool | None, str]:
     """9: of a random victim, 20 draws in the attack find no less than 1, nor less than frozen."""
     if not subject.system.spec.stochastic:
         return None, "the victim is not random"
-    attack = PGD(subject.budget, iterations=20, objective="pmd")
+    attack = PGD(subject.budget, iterations=20, objective=subject.objective)
     _, one = subject.attacked(attack, EOT(subject.system, 1))
     _, twenty = subject.attacked(attack, EOT(subject.system, 20))
     fixed = Frozen(subject.system)
@@ -155,7 +177,9 @@ def enough_draws(subject: Subject) -> tuple[bool | None, str]:
     frozen_values = []
     for batch in subject.batches:
         pose = run_attack(attack, fixed, batch, generator=generator).pose
-        frozen_values.append(pose_values(fixed, batch, pose, objective=pmd))
+        frozen_values.append(
+            pose_values(fixed, batch, pose, objective=OBJECTIVES[subject.objective])
+        )
     still = torch.cat(frozen_values).double().cpu()
     weaker = mean_interval((one - twenty).numpy())[0] > 0
     raised = weaker or float(still.mean()) < (1 - CONVERGED) * float(twenty.mean())
@@ -193,7 +217,7 @@ def same_as_foolbox(subject: Subject) -> tuple[bool | None, str]:
     first = replace(subject, batches=subject.batches[:1])
     foreign = FoolboxAttack(subject.budget, "L2FastGradientAttack", {"random_start": False})
     _, theirs = first.attacked(foreign)
-    _, ours = first.attacked(FGM(subject.budget, objective="pmd"))
+    _, ours = first.attacked(FGM(subject.budget, objective=subject.objective))
     raised = bool(((theirs - ours).abs() > FOOLBOX * ours).any())
     return raised, f"PMD x1e-4: Foolbox {1e4 * theirs.mean():.3f}, ours {1e4 * ours.mean():.3f}"
 
@@ -219,7 +243,7 @@ def worst_noise(subject: Subject) -> Tensor:
     """The system's largest PMD over random perturbations of the budget, (S,) float64."""
     key = "worst noise", 0
     if key not in subject.found:
-        worst = torch.full_like(subject.pmd(), -math.inf)
+        worst = torch.full_like(subject.error(), -math.inf)
         for draw in range(NOISE_DRAWS):
             seeded = replace(subject, seed=draw)
             worst = torch.maximum(worst, seeded.attacked(Noise(subject.budget), subject.victim)[1])

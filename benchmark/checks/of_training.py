@@ -38,10 +38,10 @@ def holds_beyond_training(subject: Subject) -> tuple[bool | None, str]:
         return None, "not adversarially trained, or unknown"
     if trained.eps == 0:
         return None, "trained at eps 0"
-    used = mean_pmd(subject, made(trained))
-    others = {name: mean_pmd(subject, each) for name, each in unseen(subject, trained).items()}
+    used = mean_error(subject, made(trained))
+    others = {name: mean_error(subject, each) for name, each in unseen(subject, trained).items()}
     half, twice = (
-        mean_pmd(subject, made(replace(trained, eps=factor * trained.eps))) for factor in (0.5, 2)
+        mean_error(subject, made(replace(trained, eps=factor * trained.eps))) for factor in (0.5, 2)
     )
     raised = max(others.values()) > UNSEEN * used or half > SLACK * used or twice > CLIFF * used
     text = ", ".join(f"{name} {1e4 * value:.1f}" for name, value in others.items())
@@ -60,14 +60,14 @@ def unseen(subject: Subject, trained: TrainingAttack) -> dict[str, Attack]:
     """Attacks of the training's budget that training did not use."""
     budget = Budget(trained.eps)
     every: dict[str, Attack] = {
-        "fgm": FGM(budget),
-        "pgd": PGD(budget, iterations=50, objective="pmd"),
-        "apgd": APGD(budget, iterations=subject.iterations),
-        "query": Query(budget, iterations=QUERIES),
+        "fgm": FGM(budget, objective=subject.objective),
+        "pgd": PGD(budget, iterations=50, objective=subject.objective),
+        "apgd": APGD(budget, iterations=subject.iterations, objective=subject.objective),
+        "query": Query(budget, iterations=QUERIES, objective=subject.objective),
     }
     return {name: attack for name, attack in every.items() if name != trained.name}
 
 
-def mean_pmd(subject: Subject, attack: Attack) -> float:
-    """The system's mean PMD over pairs under an attack, square metres."""
+def mean_error(subject: Subject, attack: Attack) -> float:
+    """The system's mean error over pairs under an attack, square metres."""
     return float(torch.mean(subject.attacked(attack)[1]))

@@ -31,6 +31,7 @@ from posebench.errors import InputError
 from posebench.files import check_writable
 from posebench.interfaces import Budget, Victim
 from posebench.norms import Norm
+from posebench.threats import HEADLINE, threat_of
 from posebench.victims import SIZES
 from posebench.victims.wrappers import any_count
 
@@ -107,12 +108,14 @@ def prepare(settings: CheckSettings) -> Prepared:
         raise InputError(f"checks need at least 2 pairs, got {asked.samples}")
     if len(asked.eps) != 1:
         raise InputError(f"checks are made at one eps, got {len(asked.eps)}")
-    budget = Budget(asked.eps[0], cast(Norm, asked.norm or "l2"))
-    if budget.is_share or budget.eps == 0:
-        raise InputError("checks need a budget that is a distance above 0")
     steps = STEPS if asked.iterations is None else asked.iterations
     name = asked.surrogate or ("gct" if asked.victim != "gct" else "npt")
     asked = checked(replace(asked, attack="apgd", iterations=steps, surrogate=None))
+    budget = Budget(asked.eps[0], cast(Norm, asked.norm))
+    if asked.objective not in (None, "pmd", "aligned"):
+        raise InputError(f"checks judge by pmd or aligned, not by {asked.objective}")
+    if budget.is_share or budget.norm == "smooth" or budget.eps == 0:
+        raise InputError("checks need a budget that is a ball, of a radius above 0")
     device = resolve_device(settings.device)
     vertices = task_vertices(asked.task, SIZES[asked.size].vertices, samples=asked.samples)
     pairs = load_task(asked.task, samples=asked.samples, vertices=vertices)
@@ -146,6 +149,7 @@ def subject_of(prepared: Prepared, source: Source) -> Subject:
         surrogate=prepared.surrogate,
         trained_against=trained_against(source.weights),
         iterations=asked.iterations or STEPS,
+        objective=asked.objective or "pmd",
         seed=asked.seed,
     )
 
@@ -178,8 +182,12 @@ def write_findings(
         norm=cast(Literal["l2", "linf", "l2_vertex"], asked.norm),
         iterations=asked.iterations or STEPS,
         seed=asked.seed,
+        objective="aligned" if asked.objective == "aligned" else "pmd",
     )
     end = "" if defense is None else f"-{asked.defense}"
+    metric = "pmd_aligned" if cell.objective == "aligned" else "pmd"
+    threat = threat_of(Budget(asked.eps[0], cast(Norm, asked.norm)), metric)
+    end += f"-{threat.name}" if threat is not None and threat.name in HEADLINE else ""
     file = f"{asked.victim}-{asked.size}-{weights.training}{end}.json"
     write_check(folder / file, cell, findings, environment(prepared.device))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from posebench.attacks import APGD, EOT
 from posebench.attacks.enforce import checked
 from posebench.benchmark.evaluation.measure import measure
-from posebench.benchmark.evaluation.metrics import pmd
+from posebench.benchmark.evaluation.metrics import METRICS
 from posebench.cloud import Clouds
 from posebench.interfaces import Attack, Batch, Budget, Defense, Victim
 from posebench.rng import generator_for
@@ -48,6 +48,7 @@ class Subject:
         surrogate: another network, for transfer; None leaves that part out.
         trained_against: the attack in training, if it was adversarial.
         iterations: gradient steps of APGD and PGD.
+        objective: what attacks maximise: "pmd" or "aligned".
         seed: of attacks and noise.
         found: attacks already run, so that checks share them; a changed subject starts anew.
     """
@@ -59,6 +60,7 @@ class Subject:
     surrogate: Victim | None = None
     trained_against: TrainingAttack | None = None
     iterations: int = 50
+    objective: str = "pmd"
     seed: int = 0
     found: dict[tuple[str, int], Found] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -75,7 +77,7 @@ class Subject:
         return EOT(self.system) if self.system.spec.stochastic else self.system
 
     def attacked(self, attack: Attack, seen: Victim | None = None) -> tuple[list[Clouds], Tensor]:
-        """Attacked poses of all batches and the system's PMD on them, (S,) float64.
+        """Attacked poses of all batches and the system's error on them, (S,) float64.
 
         Kept by the attack's settings and by the very object that it sees: a repr does not say
         which weights are inside. The object is kept too, so that its id stays its own.
@@ -87,21 +89,23 @@ class Subject:
                 generator = generator_for(self.seed, "check", device=batch.pose.points.device)
                 pose, _ = checked(attack, seen or self.seen, batch, generator=generator)
                 poses.append(pose)
-            self.found[key] = poses, self.pmd(poses), seen
+            self.found[key] = poses, self.error(poses), seen
         return self.found[key][:2]
 
-    def pmd(self, poses: list[Clouds] | None = None) -> Tensor:
-        """The system's PMD on these poses, on the clean ones by default, (S,) float64."""
+    def error(self, poses: list[Clouds] | None = None) -> Tensor:
+        """The system's PMD, or PMD after the best translation where that is the objective, on these
+        poses, on the clean ones by default, (S,) float64."""
+        name = "pmd_aligned" if self.objective == "aligned" else "pmd"
         shown = [batch.pose for batch in self.batches] if poses is None else poses
         values = [
-            measure(self.system, batch.with_pose(pose), self.seed, {"pmd": pmd})["pmd"]
+            measure(self.system, batch.with_pose(pose), self.seed, {name: METRICS[name]})[name]
             for batch, pose in zip(self.batches, shown, strict=True)
         ]
         return torch.cat(values).double().cpu()
 
     def strongest(self) -> Attack:
         """The white-box attack whose number is to be believed."""
-        return APGD(self.budget, iterations=self.iterations)
+        return APGD(self.budget, iterations=self.iterations, objective=self.objective)
 
     def pairs(self) -> list[Batch]:
         """Every pair alone."""

@@ -71,8 +71,8 @@ def run_checks(subject: Subject, numbers: Iterable[int] = CHECKS) -> Iterator[Fi
     Raises:
         InputError: for a budget of zero, or one that is not a distance.
     """
-    if subject.budget.is_share or subject.budget.eps == 0:
-        raise InputError("checks need a budget that is a distance above 0")
+    if subject.budget.is_share or subject.budget.norm == "smooth" or subject.budget.eps == 0:
+        raise InputError("checks need a budget that is a ball, of a radius above 0")
     for number in numbers:
         flag, check = CHECKS[number]
         try:

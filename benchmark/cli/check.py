@@ -17,6 +17,8 @@ Examples:
 
 - posebench check --victim npt
 
+- posebench check --victim npt --threat point-2cm
+
 - posebench check --victim gct --weights runs/gct/weights.safetensors --defense sor --samples 8
 """
 
@@ -32,6 +34,7 @@ def check(
     weights: AnyWeights = None,
     eps: options.Eps = 0.08,
     norm: options.Norm = "l2",
+    threat: options.Threat = None,
     defense: options.Defense = "none",
     surrogate: options.Surrogate = None,
     task: options.Task = "anny/seen",
@@ -58,7 +61,8 @@ def check(
         victim=victim,
         weights=weights,
         eps=(eps,),
-        norm=norm,
+        norm=None if threat is not None and norm == "l2" else norm,
+        threat=threat,
         defense=defense,
         surrogate=surrogate,
         task=task,

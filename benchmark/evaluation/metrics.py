@@ -7,6 +7,8 @@ vertex distance that the paper's Eq. 8 reads as; that one is ``msvd``. Square me
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -45,12 +47,37 @@ def edge_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     return (ratio - 1).abs().mean(dim=(1, 2))
 
 
+def normal_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
+    """Mean angle between the faces' normals in output and target, degrees.
+
+    It looks at shape alone: where the body is, and how large, do not matter, and a surface whose
+    vertices are each a little off is crumpled though its PMD is small. A face that has collapsed
+    counts as 90 degrees.
+    """
+    got, true = (_face_normals(each.points, batch.faces) for each in (output, batch.target))
+    across = torch.linalg.cross(got, true).norm(dim=2)
+    angle = torch.atan2(across, (got * true).sum(dim=2))
+    smallest = torch.finfo(got.dtype).tiny
+    flat = (got.square().sum(dim=2) < smallest) | (true.square().sum(dim=2) < smallest)
+    return torch.rad2deg(angle.where(~flat, angle.new_tensor(math.pi / 2))).mean(dim=1)
+
+
+def _face_normals(
+    points: Float[Tensor, "b n 3"], faces: Int[Tensor, "b f 3"]
+) -> Float[Tensor, "b f 3"]:
+    """Normals of the faces, as long as twice their area."""
+    rows = torch.arange(len(points), device=points.device)[:, None, None]
+    first, second, third = points[rows, faces].unbind(2)
+    return torch.linalg.cross(second - first, third - first)
+
+
 METRICS: Registry[Metric] = Registry("metric", "metrics")
 METRICS.register("pmd", pmd)
 METRICS.register("pmd_aligned", pmd_aligned)
 METRICS.register("pmd_uncentred", pmd_uncentred)
 METRICS.register("msvd", msvd)
 METRICS.register("edge_error", edge_error)
+METRICS.register("normal_error", normal_error)
 
 
 def edge_loss(
