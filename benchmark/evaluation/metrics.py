@@ -59,7 +59,9 @@ def normal_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     angle = torch.atan2(across, (got * true).sum(dim=2))
     smallest = torch.finfo(got.dtype).tiny
     flat = (got.square().sum(dim=2) < smallest) | (true.square().sum(dim=2) < smallest)
-    return torch.rad2deg(angle.where(~flat, angle.new_tensor(math.pi / 2))).mean(dim=1)
+    right = angle.new_tensor(math.pi / 2)
+    degrees: Tensor = torch.rad2deg(angle.where(~flat, right))
+    return degrees.mean(dim=1)
 
 
 def _face_normals(
