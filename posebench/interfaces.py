@@ -78,6 +78,8 @@ class VictimSpec:
         stochastic: two calls on the same input may differ.
         point_counts: "equal" if pose and identity need equally many points.
         masks: whether padding in pose and identity is left out of all arithmetic.
+        order: "identity" if the answer depends on how the identity's points are numbered, "free"
+            if it does not; pairing by index, as ``point_counts`` says it, is not meant.
     """
 
     name: str
@@ -86,6 +88,7 @@ class VictimSpec:
     stochastic: bool
     point_counts: Literal["equal", "free"]
     masks: bool
+    order: Literal["free", "identity"] = "free"
 
 
 @runtime_checkable

@@ -82,12 +82,14 @@ def affine(matrix: Tensor, offset: Tensor) -> Toy:
     return Toy(answer)
 
 
-def small(name: str) -> PoseTransferNetwork:
+def small(name: str, spread: float = 0.4) -> PoseTransferNetwork:
+    """A width-16 network with random weights and biases of this deviation, all switched on."""
     with torch.random.fork_rng():
         torch.manual_seed(1)  # noqa: TID251
         network = VICTIMS[name](16)
         for parameter in network.parameters():
-            nn.init.normal_(parameter, 0, 0.4)
+            nn.init.normal_(parameter, 0, spread)
+    network.settle()
     return network.double().eval()
 
 

@@ -27,6 +27,7 @@ from posebench.victims.blocks import (
 )
 from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released_names import spadain_names
 
 EXPLICIT_POINTS = 1024
 """Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
@@ -91,6 +92,8 @@ class GCTransformer(PoseTransferNetwork):
         point_counts="equal",
         masks=False,
     )
+    released_names = spadain_names(head=5)
+    released_width = "encoder.layers.2.weight"
     pooled = False
     recompute = False
     """Gradient checkpointing: keep the stages' inputs alone, about a third more time."""

@@ -8,6 +8,8 @@ speed.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +53,14 @@ def filled(
         return weight, bias
     pad = nn.functional.pad
     return pad(weight, (0, 0, 0, filler)), None if bias is None else pad(bias, (0, filler))
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off where it is on, for arithmetic on the device of ``x``."""
+    kind = x.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def points_together(x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:

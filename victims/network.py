@@ -12,6 +12,7 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Float
+from posebench.victims.released_names import Names
 
 MAX_WIDTH = 8192
 """Eight times the published width; a damaged header must not ask for all memory."""
@@ -25,6 +26,10 @@ class PoseTransferNetwork(nn.Module):
     """
 
     spec: ClassVar[VictimSpec]
+    released_names: ClassVar[Names] = ()
+    """From the names of a released checkpoint's tensors to ours; empty if none is released."""
+    released_width: ClassVar[str] = ""
+    """Our name of the tensor whose rows are the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,6 +47,9 @@ class PoseTransferNetwork(nn.Module):
     def settings(self) -> dict[str, object]:
         """Constructor arguments that rebuild this network, JSON-ready."""
         return {"width": self.width}
+
+    def settle(self) -> None:
+        """Make anew what follows from the weights, after they were replaced by an average."""
 
     def transfer(self, *args: Any, **others: Any) -> Float[Tensor, "b n 3"]:
         """The identity in the pose, in the identity's order:

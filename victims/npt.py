@@ -28,6 +28,7 @@ from posebench.victims.blocks import (
 )
 from posebench.victims.linear import filled, linear, points_together
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released_names import spadain_names
 
 
 class NPT(PoseTransferNetwork):
@@ -41,6 +42,8 @@ class NPT(PoseTransferNetwork):
         point_counts="equal",
         masks=False,
     )
+    released_names = spadain_names(head=4)
+    released_width = "encoder.layers.2.weight"
     pooled = False
 
     def __init__(self, width: int = 1024) -> None:

@@ -29,3 +29,8 @@ VICTIMS.register(
     "posebench.victims.posemae:PoseMAE",
     "3D-PoseMAE (arXiv 2404.02242): any point counts",
 )
+VICTIMS.register(
+    "corenet",
+    "posebench.victims.corenet:CoreNet",
+    "3D-CoreNet (arXiv 2109.15025): any point counts; depends on the identity's order",
+)

@@ -109,7 +109,7 @@ def train(
         session.run(asked)
     wait_for_all()
     state.network.compiled = None
-    state.average.copy_to_network()
+    state.take_average()
     curve = tuple(state.curve)
     return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
 

@@ -21,6 +21,7 @@ ADVERSARIAL_PART: dict[str, Json] = {
     "gct": {"after": 2 / 3},
     "gct-mp": {"after": 2 / 3},
     "posemae": {"after": 2 / 3},
+    "corenet": {"after": 2 / 3},
 }
 """How a victim's default adversarial part differs from ``Adversarial``'s defaults. The paper has
 equal parts; half as long was enough for the networks that max-pool the pose (our choice). For
@@ -133,6 +134,7 @@ DEFAULT_RECIPES = {
     "gct": Recipe("gct", steps=22_000),
     "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),
+    "corenet": Recipe("corenet", steps=24_000),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
