@@ -1,4 +1,4 @@
-"""3D-CoreNet: parity with the released network, transport in blocks, spectral norm."""
+"""3D-CoreNet and MAPConNet: parity with the released networks, transport in blocks, spectral norm."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from posebench.benchmark.checks.of_victims import batch_free
+from posebench.benchmark.checks.subject import Subject
+from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.training.loop import train
 from posebench.cloud import Clouds
+from posebench.interfaces import Budget
 from posebench.rng import generator_for
-from posebench.victims import import_released, transport
+from posebench.victims import VICTIMS, import_released, transport
 from posebench.victims.blocks import point_weights
 from posebench.victims.corenet import CoreNet
 from posebench.victims.elain import SpectralLinear
@@ -46,7 +50,7 @@ def near(value: Tensor | None, expected: np.ndarray, share: float) -> None:  # t
     np.testing.assert_allclose(value.detach().numpy(), expected, rtol=0, atol=atol)
 
 
-NAMES = {"corenet": "corenet_w8"}
+NAMES = {"corenet": "corenet_w8", "mapconnet": "mapconnet_w8"}
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
@@ -200,3 +204,22 @@ def test_padding_is_left_out(name: str) -> None:
     alone = network.transfer(pose[1:, :31], identity[1:, :21])
     torch.testing.assert_close(found[1:, :21], alone)
     assert bool((found[1, 21:] == 0).all())
+
+
+def test_check_13_sees_the_identitys_order() -> None:
+    batch = load_task("anny/seen", samples=1, vertices=800).batch(torch.tensor([0]))
+    raised = {}
+    for name in ("corenet", "mapconnet", "npt-mp"):
+        network = small(name, spread=0.3).float().eval()
+        raised[name], _ = batch_free(Subject(network, [batch], Budget(0.08)))
+    assert raised == {"corenet": True, "mapconnet": True, "npt-mp": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("corenet", 24_461_447), ("mapconnet", 23_773_319)]
+)
+def test_parameter_counts_at_published_width(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = VICTIMS[name]()
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert sum(b.numel() for b in network.buffers()) == 10_752

@@ -27,7 +27,7 @@ from tests.parity_rule import reference, released_state
 from tests.toys import small
 
 REFERENCES = {"npt": "npt_w32", "npt-mp": "nptmp_w32", "gct": "cgp_w32", "gct-mp": "mpcgp_w32"}
-CARRIERS = ("corenet",)
+CARRIERS = ("corenet", "mapconnet")
 """Victims that carry the pose's points over, so that its place and size reach the output."""
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 

@@ -86,10 +86,13 @@ class ElaIN(nn.Module):
         mean, deviation = statistics(x, weights)
         common = apply_linear(self.same, average(side, weights))
         share = apply_linear(self.mix, torch.cat([common.to(mean.dtype), mean], dim=2))
-        scale, shift = self.modulation(side)
-        scale = 1 + share * scale + (1 - share) * deviation
-        shift = share * shift + (1 - share) * mean
-        return ((x - mean) / deviation * scale + shift).to(x.dtype)
+        share = share.to(mean.dtype)
+        scale, shift = (each.to(mean.dtype) for each in self.modulation(side))
+        # What is alike at all vertices first, so that large tensors are touched three times.
+        own = 1 + (1 - share) * deviation
+        scale = torch.addcmul(own / deviation, share / deviation, scale)
+        shift = torch.addcmul((1 - share) * mean, share, shift)
+        return torch.addcmul(shift, x.to(mean.dtype) - mean, scale).to(x.dtype)
 
     def modulation(
         self, side: Float[Tensor, "b n s"]

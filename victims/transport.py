@@ -128,8 +128,8 @@ def again(function: Callable[..., Tensor], *given: object) -> Tensor:
 
 def kernel(rows: Float[Tensor, "b r c"], columns: Float[Tensor, "b m c"]) -> Float[Tensor, "b r m"]:
     """exp((cosine - 1) / temperature)."""
-    cosines = torch.bmm(rows, columns.transpose(1, 2))
-    return ((cosines - 1) / TEMPERATURE).exp()
+    one = rows.new_full((), -1 / TEMPERATURE)
+    return torch.baddbmm(one, rows / TEMPERATURE, columns.transpose(1, 2)).exp()
 
 
 def _gathered(block: Tensor, a: Tensor) -> Tensor:

@@ -34,3 +34,8 @@ VICTIMS.register(
     "posebench.victims.corenet:CoreNet",
     "3D-CoreNet (arXiv 2109.15025): any point counts; depends on the identity's order",
 )
+VICTIMS.register(
+    "mapconnet",
+    "posebench.victims.mapconnet:MAPConNet",
+    "MAPConNet (arXiv 2304.13819): any point counts; depends on the identity's order",
+)

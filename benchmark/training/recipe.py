@@ -22,6 +22,7 @@ ADVERSARIAL_PART: dict[str, Json] = {
     "gct-mp": {"after": 2 / 3},
     "posemae": {"after": 2 / 3},
     "corenet": {"after": 2 / 3},
+    "mapconnet": {"after": 2 / 3},
 }
 """How a victim's default adversarial part differs from ``Adversarial``'s defaults. The paper has
 equal parts; half as long was enough for the networks that max-pool the pose (our choice). For
@@ -135,6 +136,7 @@ DEFAULT_RECIPES = {
     "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),
     "corenet": Recipe("corenet", steps=24_000),
+    "mapconnet": Recipe("mapconnet", steps=24_000),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
