@@ -60,9 +60,9 @@ def instance_norm(
 class PointEncoder(nn.Module):
     """Shared per-point MLP 3-64-128-width, each layer followed by instance norm and ReLU."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: tuple[int, int] = (64, 128)) -> None:
         super().__init__()
-        sizes = (3, 64, 128, width)
+        sizes = (3, *hidden, width)
         self.layers = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
