@@ -1,4 +1,4 @@
-"""3D-CoreNet and MAPConNet: parity with the released networks, transport in blocks, spectral norm."""
+"""3D-CoreNet and MAPConNet: parity with the released networks, transport, spectral norm."""
 
 from __future__ import annotations
 
@@ -24,20 +24,12 @@ from posebench.victims.blocks import point_weights
 from posebench.victims.corenet import CoreNet
 from posebench.victims.elain import SpectralLinear
 from posebench.victims.released_names import renamed
-from tests.parity_rule import reference
+from tests.parity_rule import reference, stored_state
 from tests.tiny_training import tiny
 from tests.toys import random_points, small
 
 CLOSE = 1e-10
 """Of outputs, absolute; of gradients, a tenth of the share of their maximum."""
-
-
-def released(data: dict[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
-    return {
-        key.removeprefix("w/"): torch.from_numpy(value).double()
-        for key, value in data.items()
-        if key.startswith("w/")
-    }
 
 
 def clouds(data: dict[str, np.ndarray], name: str) -> Tensor:  # type: ignore[type-arg]
@@ -57,7 +49,7 @@ NAMES = {"corenet": "corenet_w8", "mapconnet": "mapconnet_w8"}
 @pytest.mark.parametrize("name", NAMES)
 def test_parity_with_released_network(name: str, mode: str) -> None:
     data = reference(NAMES[name])
-    network = import_released(name, released(data)).train(mode == "train")
+    network = import_released(name, stored_state(data)).train(mode == "train")
     pose, identity = (clouds(data, k).requires_grad_(True) for k in ("pose", "identity"))
     output = network(Clouds.dense(pose), Clouds.dense(identity)).points
     torch.autograd.backward((output - torch.from_numpy(data["gt"])).square().mean())
@@ -74,7 +66,7 @@ def test_parity_with_released_network(name: str, mode: str) -> None:
 def test_parameter_gradients_match(name: str) -> None:
     """Through sigma too; biases in front of an instance norm have none in exact arithmetic."""
     data = reference(NAMES[name])
-    network = import_released(name, released(data))
+    network = import_released(name, stored_state(data))
     output = network.transfer(clouds(data, "pose"), clouds(data, "identity"))
     torch.autograd.backward((output - torch.from_numpy(data["gt"])).square().mean())
     found = [0.0 if p.grad is None else float(p.grad.norm()) for p in network.parameters()]
@@ -85,7 +77,7 @@ def test_parameter_gradients_match(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_training_forward_moves_the_spectral_vectors_as_released(name: str) -> None:
     data = reference(NAMES[name])
-    network = import_released(name, released(data)).train()
+    network = import_released(name, stored_state(data)).train()
     network.transfer(clouds(data, "pose"), clouds(data, "identity"))
     after = {k.removeprefix("train_after/"): v for k, v in data.items() if "train_after" in k}
     state = {k: torch.from_numpy(v) for k, v in after.items()}

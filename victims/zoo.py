@@ -39,3 +39,6 @@ VICTIMS.register(
     "posebench.victims.mapconnet:MAPConNet",
     "MAPConNet (arXiv 2304.13819): any point counts; depends on the identity's order",
 )
+VICTIMS.register(
+    "ffptnet", "posebench.victims.ffptnet:FFPTNet", "FF-PTNet (arXiv 2305.14951): any point counts"
+)

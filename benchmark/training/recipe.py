@@ -21,8 +21,6 @@ ADVERSARIAL_PART: dict[str, Json] = {
     "gct": {"after": 2 / 3},
     "gct-mp": {"after": 2 / 3},
     "posemae": {"after": 2 / 3},
-    "corenet": {"after": 2 / 3},
-    "mapconnet": {"after": 2 / 3},
 }
 """How a victim's default adversarial part differs from ``Adversarial``'s defaults. The paper has
 equal parts; half as long was enough for the networks that max-pool the pose (our choice). For
@@ -137,6 +135,7 @@ DEFAULT_RECIPES = {
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),
     "corenet": Recipe("corenet", steps=24_000),
     "mapconnet": Recipe("mapconnet", steps=24_000),
+    "ffptnet": Recipe("ffptnet", steps=28_000, pose_points=768),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
