@@ -66,6 +66,19 @@ class Batch:
         """The same batch with another pose source."""
         return Batch(pose, self.identity, self.target, self.faces, self.sample_ids)
 
+    def renumbered(self, identity: Int[Tensor, "n"], pose: Int[Tensor, "m"]) -> Batch:
+        """The same pairs in other orders: new point k is old point ``identity[k]``, ``pose[k]``."""
+        guide = self.identity.guide
+        if guide is not None:
+            guide = guide.renumbered(identity, pose)
+        return Batch(
+            self.pose.permuted(pose),
+            self.identity.permuted(identity).guided(guide),
+            self.target.permuted(identity),
+            identity.argsort()[self.faces],
+            self.sample_ids,
+        )
+
 
 @dataclass(frozen=True)
 class VictimSpec:
@@ -80,6 +93,7 @@ class VictimSpec:
         masks: whether padding in pose and identity is left out of all arithmetic.
         order: "identity" if the answer depends on how the identity's points are numbered, "free"
             if it does not; pairing by index, as ``point_counts`` says it, is not meant.
+        guided: whether identities must come with their correspondence (``posebench.cloud.Guide``).
     """
 
     name: str
@@ -89,6 +103,7 @@ class VictimSpec:
     point_counts: Literal["equal", "free"]
     masks: bool
     order: Literal["free", "identity"] = "free"
+    guided: bool = False
 
 
 @runtime_checkable

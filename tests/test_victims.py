@@ -24,7 +24,7 @@ from posebench.victims import (
 )
 from posebench.victims.blocks import instance_norm, point_weights
 from tests.parity_rule import reference, released_state
-from tests.toys import small
+from tests.toys import NETWORKS, small
 
 REFERENCES = {"npt": "npt_w32", "npt-mp": "nptmp_w32", "gct": "cgp_w32", "gct-mp": "mpcgp_w32"}
 CARRIERS = ("corenet", "mapconnet")
@@ -109,7 +109,7 @@ def test_posemae_channel_attention_against_plain_formula() -> None:
     torch.testing.assert_close(attend(code, identity).expand(-1, 9, -1), expected)
 
 
-@pytest.mark.parametrize("name", [n for n in VICTIMS if VICTIMS[n].spec.order == "free"])
+@pytest.mark.parametrize("name", [n for n in NETWORKS if VICTIMS[n].spec.order == "free"])
 def test_order_of_both_clouds_together_does_not_matter(name: str) -> None:
     network = small(name)
     pose = random_clouds(2, 40, dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_padded_identity_equals_unpadded(name: str) -> None:
     assert bool((cut[1, 21:] == 0).all())
 
 
-@pytest.mark.parametrize("name", [n for n in VICTIMS if n not in CARRIERS])
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in CARRIERS])
 def test_pose_translation_and_scale_are_invisible(name: str) -> None:
     """Instance norm after the first layer removes both, so attacks cannot use them either."""
     network = small(name)
@@ -161,7 +161,7 @@ def test_pose_translation_and_scale_are_invisible(name: str) -> None:
     assert (other - plain).abs().max() > 1e-3, "the pose must matter at all"
 
 
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_batch_composition_does_not_matter(name: str) -> None:
     network = small(name)
     pose = random_clouds(3, 40, dtype=torch.float64)
@@ -222,7 +222,7 @@ def test_second_derivatives_of_the_norm_are_right(padded: bool) -> None:
     assert torch.autograd.gradgradcheck(lambda each: instance_norm(each, weights), x)
 
 
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_second_derivatives_of_victims_are_right(name: str) -> None:
     """Along a line, against central differences of the gradient; attacks of others may use them."""
     network = small(name, spread=0.2).requires_grad_(False)

@@ -18,6 +18,8 @@ from posebench.victims import VICTIMS, PoseTransferNetwork
 SPEC = VictimSpec(
     name="toy", title="Toy", paper="none", stochastic=False, point_counts="free", masks=True
 )
+NETWORKS = [name for name in VICTIMS if not VICTIMS[name].spec.guided]
+"""Victims that take any clouds; the others refuse those without correspondence."""
 NORM_KEYS: dict[Norm, str] = {"l2": "l2", "linf": "linf", "l2_vertex": "l2_vertex"}
 Answer = Callable[[Clouds, Clouds], Clouds]
 

@@ -56,7 +56,8 @@ class PoseTransferNetwork(nn.Module):
 
         ``transfer(pose, identity, pose_mask=None, identity_mask=None, generator=None)`` with pose
         (B, M, 3), identity (B, N, 3) and masks (B, M) and (B, N), where None means no padding. A
-        network that knows no padding leaves the masks out, one that draws nothing the generator.
+        network that knows no padding leaves the masks out, one that draws nothing the generator; a
+        method with given correspondence adds ``guide=None``, a ``posebench.cloud.Guide``.
         """
         raise TypeError(f"{type(self).__name__} does not define transfer()")
 
@@ -95,6 +96,7 @@ class PoseTransferNetwork(nn.Module):
             pose_mask=None if pose.full else pose.mask,
             identity_mask=None if identity.full else identity.mask,
             generator=generator,
+            guide=identity.guide,
         )
         if identity.full:
             return identity.replace(points)

@@ -136,6 +136,7 @@ DEFAULT_RECIPES = {
     "corenet": Recipe("corenet", steps=24_000),
     "mapconnet": Recipe("mapconnet", steps=24_000),
     "ffptnet": Recipe("ffptnet", steps=28_000, pose_points=768),
+    "dt": Recipe("dt", steps=1),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 
