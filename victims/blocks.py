@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.shapes import Bool, Float
-from posebench.victims.linear import linear
+from posebench.victims.linear import full_precision, linear
 from posebench.victims.modulation import Modulation
 
 NORM_EPS = 1e-5
@@ -163,7 +163,7 @@ class Head(nn.Linear):
         super().__init__(width, 3)
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n 3"]:
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))
             return 2 * torch.tanh(linear(wide, self.weight, self.bias))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse.linalg import SuperLU
 
 KEPT = 64
-"""Factorisations in memory; one of 6,890 vertices takes about 10 MB."""
+"""Factorisations in memory; one of 6,890 vertices takes about 3 MB."""
 
 FLAT = 1e-12
 """Triangles with a smaller area, square metres, have no directions and are left out."""

@@ -1,0 +1,22 @@
+"""The table of docs/victims.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from posebench.benchmark.reports.victims_table import ORIGINS, counted, victims_table
+from posebench.victims import VICTIMS
+
+
+@pytest.mark.parametrize(("name", "operations"), [("npt", 83e9), ("gct", 632e9)])
+def test_arithmetic_is_that_of_the_released_networks(name: str, operations: float) -> None:
+    """Counted on their convolutions and products; neither is reformulated here."""
+    assert counted(name)[1] == pytest.approx(operations, rel=5e-3)
+
+
+def test_every_built_in_victim_has_its_row() -> None:
+    rows = victims_table()[2:]
+    assert set(ORIGINS) == set(VICTIMS.about)
+    assert len(rows) == len(ORIGINS)
+    for name, row in zip(VICTIMS.about, rows, strict=True):
+        assert f"(`{name}`)" in row
