@@ -104,11 +104,13 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "b n c"], weights: Float[Tensor, "b n 1"] | None
     ) -> Float[Tensor, "b n c"]:
-        slope = self.slope.to(x.dtype)
-        y = instance_norm(before_norm(self.first, x), weights)
-        y = nn.functional.prelu(y, slope)
+        y = self.activation(instance_norm(before_norm(self.first, x), weights))
         y = instance_norm(before_norm(self.second, y), weights)
-        return nn.functional.prelu(y + x, slope)
+        return self.activation(y + x)
+
+    def activation(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        """PReLU, which does not promote types by itself."""
+        return nn.functional.prelu(x, self.slope.to(x.dtype))
 
 
 class NeighbourLinear(nn.Module):
