@@ -94,6 +94,8 @@ class VictimSpec:
         order: "identity" if the answer depends on how the identity's points are numbered, "free"
             if it does not; pairing by index, as ``point_counts`` says it, is not meant.
         guided: whether identities must come with their correspondence (``posebench.cloud.Guide``).
+        way: how the pose reaches the output, in a few words for docs/victims.md.
+        code: what the authors released, and its licence, likewise.
     """
 
     name: str
@@ -104,6 +106,8 @@ class VictimSpec:
     masks: bool
     order: Literal["free", "identity"] = "free"
     guided: bool = False
+    way: str = "-"
+    code: str = "-"
 
 
 @runtime_checkable

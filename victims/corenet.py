@@ -138,6 +138,8 @@ class CoreNet(PoseTransferNetwork):
         point_counts="free",
         masks=True,
         order="identity",
+        way="by learnt correspondence",
+        code="ChaoyueSong/3d-corenet, MIT",
     )
     released_names = RELEASED_NAMES
     released_width = "neighbours.weight"

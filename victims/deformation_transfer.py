@@ -40,6 +40,8 @@ class DeformationTransfer(PoseTransferNetwork):
         point_counts="free",
         masks=True,
         guided=True,
+        way="by given correspondence",
+        code="none",
     )
 
     def __init__(self, width: int = 1024) -> None:

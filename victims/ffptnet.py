@@ -107,6 +107,8 @@ class FFPTNet(PoseTransferNetwork):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled",
+        code="YikiDragon/FF-PTNet, MIT",
     )
     released_names = (
         (r"^encoder\.conv(\d)\.", counted("encoder.layers.")),

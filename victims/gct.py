@@ -91,6 +91,8 @@ class GCTransformer(PoseTransferNetwork):
         stochastic=False,
         point_counts="equal",
         masks=False,
+        way="per vertex, by index, and attention",
+        code="mikecheninoulu/CGT, no licence file",
     )
     released_names = spadain_names(head=5)
     released_width = "encoder.layers.2.weight"
@@ -161,6 +163,8 @@ class GCTransformerMaxPool(GCTransformer):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled",
+        code="mikecheninoulu/CGT, no licence file",
     )
     pooled = True
 

@@ -7,7 +7,7 @@ decoder; the other half, the pose channels, reach the output through the warp al
 dependence and blindness are 3D-CoreNet's.
 
 Our weights are trained with supervision, like all others here. The published self-supervised
-losses are in ``victims.mapconnet_losses``.
+losses are in ``benchmark.training.contrastive``.
 """
 
 from __future__ import annotations
@@ -27,5 +27,7 @@ class MAPConNet(CoreNet):
         point_counts="free",
         masks=True,
         order="identity",
+        way="by learnt correspondence",
+        code="justin941208/MAPConNet, MIT at 8879c4f, GPL-3.0 since",
     )
     side_share = 2

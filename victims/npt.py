@@ -41,6 +41,8 @@ class NPT(PoseTransferNetwork):
         stochastic=False,
         point_counts="equal",
         masks=False,
+        way="per vertex, by index",
+        code="jiashunwang/Neural-Pose-Transfer, no licence file",
     )
     released_names = spadain_names(head=4)
     released_width = "encoder.layers.2.weight"
@@ -107,6 +109,8 @@ class NPTMaxPool(NPT):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled",
+        code="jiashunwang/Neural-Pose-Transfer, no licence file",
     )
     pooled = True
 
