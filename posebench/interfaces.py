@@ -66,6 +66,19 @@ class Batch:
         """The same batch with another pose source."""
         return Batch(pose, self.identity, self.target, self.faces, self.sample_ids)
 
+    def renumbered(self, identity: Int[Tensor, "n"], pose: Int[Tensor, "m"]) -> Batch:
+        """The same pairs in other orders: new point k is old point ``identity[k]``, ``pose[k]``."""
+        guide = self.identity.guide
+        if guide is not None:
+            guide = guide.renumbered(identity, pose)
+        return Batch(
+            self.pose.permuted(pose),
+            self.identity.permuted(identity).guided(guide),
+            self.target.permuted(identity),
+            identity.argsort()[self.faces],
+            self.sample_ids,
+        )
+
 
 @dataclass(frozen=True)
 class VictimSpec:
@@ -78,6 +91,11 @@ class VictimSpec:
         stochastic: two calls on the same input may differ.
         point_counts: "equal" if pose and identity need equally many points.
         masks: whether padding in pose and identity is left out of all arithmetic.
+        order: "identity" if the answer depends on how the identity's points are numbered, "free"
+            if it does not; pairing by index, as ``point_counts`` says it, is not meant.
+        guided: whether identities must come with their correspondence (``posebench.cloud.Guide``).
+        way: how the pose reaches the output, in a few words for docs/victims.md.
+        code: what the authors released, and its licence, likewise.
     """
 
     name: str
@@ -86,6 +104,10 @@ class VictimSpec:
     stochastic: bool
     point_counts: Literal["equal", "free"]
     masks: bool
+    order: Literal["free", "identity"] = "free"
+    guided: bool = False
+    way: str = "-"
+    code: str = "-"
 
 
 @runtime_checkable

@@ -46,3 +46,12 @@ def released_state(data: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
             u = 0.1 * u
         state[str(name)] = torch.from_numpy(u.reshape(shape).astype(np.float32))
     return state
+
+
+def stored_state(data: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """The released network's state dict where the file holds it, float64."""
+    return {
+        key.removeprefix("w/"): torch.from_numpy(value).double()
+        for key, value in data.items()
+        if key.startswith("w/")
+    }

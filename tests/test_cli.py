@@ -282,7 +282,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "surrogate": (["--access", "transfer", "--surrogate", "np"], ["did you mean 'npt'"]),
     "iterations of nothing": (["--attack", "none", "--iterations", "3"], ["needs an attack"]),
     "iterations of fgm": (["--iterations", "3"], ["takes no iterations"]),
-    "far from any name": (["--victim", "?" * 9], ["known are gct, gct-mp, npt"]),
+    "far from any name": (["--victim", "?" * 9], ["known are corenet, dt, ffptnet, gct"]),
     "line break in a name": (["--attack", "a\nb"], ["unknown attack"]),
     "release for another norm": (["--eps-unit", "release", "--norm", "linf"], ["'l2' alone"]),
     "eps text": (["--eps", "abc"], ["low:high:count", "'abc'"]),

@@ -184,7 +184,9 @@ def test_listed_lines_are_true() -> None:
     for name, line in VICTIMS.about.items():
         spec = VICTIMS[name].spec
         counts = {"equal": "equal", "free": "any"}[spec.point_counts]
-        assert line == f"{spec.title} ({spec.paper}): {counts} point counts"
+        more = ", order of the identity matters" if spec.order == "identity" else ""
+        more += ", true correspondence needed" if spec.guided else ""
+        assert line == f"{spec.title} ({spec.paper}): {counts} point counts{more}"
     listed = [name.removeprefix("anny/").partition("@")[0] for name in DISTORTIONS]
     assert list(ANNY) == list(TASKS)
     assert listed == list(kinds())

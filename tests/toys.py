@@ -18,6 +18,8 @@ from posebench.victims import VICTIMS, PoseTransferNetwork
 SPEC = VictimSpec(
     name="toy", title="Toy", paper="none", stochastic=False, point_counts="free", masks=True
 )
+NETWORKS = [name for name in VICTIMS if not VICTIMS[name].spec.guided]
+"""Victims that take any clouds; the others refuse those without correspondence."""
 NORM_KEYS: dict[Norm, str] = {"l2": "l2", "linf": "linf", "l2_vertex": "l2_vertex"}
 Answer = Callable[[Clouds, Clouds], Clouds]
 
@@ -82,12 +84,14 @@ def affine(matrix: Tensor, offset: Tensor) -> Toy:
     return Toy(answer)
 
 
-def small(name: str) -> PoseTransferNetwork:
+def small(name: str, spread: float = 0.4) -> PoseTransferNetwork:
+    """A width-16 network with random weights and biases of this deviation, all switched on."""
     with torch.random.fork_rng():
         torch.manual_seed(1)  # noqa: TID251
         network = VICTIMS[name](16)
         for parameter in network.parameters():
-            nn.init.normal_(parameter, 0, 0.4)
+            nn.init.normal_(parameter, 0, spread)
+    network.settle()
     return network.double().eval()
 
 

@@ -1,4 +1,4 @@
-"""Victims: the four networks, wrappers, weights."""
+"""Victims: networks, wrappers, weights."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from posebench.shapes import Bool, Float
-from posebench.victims.linear import linear
+from posebench.victims.linear import full_precision, linear
 from posebench.victims.modulation import Modulation
 
 NORM_EPS = 1e-5
@@ -60,9 +60,9 @@ def instance_norm(
 class PointEncoder(nn.Module):
     """Shared per-point MLP 3-64-128-width, each layer followed by instance norm and ReLU."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: tuple[int, int] = (64, 128)) -> None:
         super().__init__()
-        sizes = (3, 64, 128, width)
+        sizes = (3, *hidden, width)
         self.layers = nn.ModuleList(
             nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
         )
@@ -163,7 +163,7 @@ class Head(nn.Linear):
         super().__init__(width, 3)
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n 3"]:
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))
             return 2 * torch.tanh(linear(wide, self.weight, self.bias))
 

@@ -27,6 +27,7 @@ from posebench.victims.blocks import (
 )
 from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released_names import spadain_names
 
 EXPLICIT_POINTS = 1024
 """Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
@@ -90,7 +91,11 @@ class GCTransformer(PoseTransferNetwork):
         stochastic=False,
         point_counts="equal",
         masks=False,
+        way="per vertex, by index, and attention",
+        code="mikecheninoulu/CGT, no licence file",
     )
+    released_names = spadain_names(head=5)
+    released_width = "encoder.layers.2.weight"
     pooled = False
     recompute = False
     """Gradient checkpointing: keep the stages' inputs alone, about a third more time."""
@@ -158,6 +163,8 @@ class GCTransformerMaxPool(GCTransformer):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled",
+        code="mikecheninoulu/CGT, no licence file",
     )
     pooled = True
 

@@ -8,6 +8,8 @@ speed.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -42,15 +44,25 @@ def filled(
     Products of misaligned bf16 matrices were a third slower on a CPU (259 and 264 channels), and
     GPUs need the alignment too.
     """
-    kind = x.device.type
     half = x.dtype == torch.bfloat16
-    if torch.is_autocast_enabled(kind):
-        half = torch.get_autocast_dtype(kind) == torch.bfloat16
+    if autocast(x):
+        half = torch.get_autocast_dtype(x.device.type) == torch.bfloat16
     filler = -len(weight) % ALIGNMENT if half else 0
     if not filler:
         return weight, bias
     pad = nn.functional.pad
     return pad(weight, (0, 0, 0, filler)), None if bias is None else pad(bias, (0, filler))
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Autocast switched off where it is on, for arithmetic on the device of ``x``."""
+    return torch.autocast(x.device.type, enabled=False) if autocast(x) else nullcontext()
+
+
+def autocast(x: Tensor) -> bool:
+    """Whether autocast is on for the device of ``x``; tensors without data have none."""
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def points_together(x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:

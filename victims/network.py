@@ -12,6 +12,7 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Float
+from posebench.victims.released_names import Names
 
 MAX_WIDTH = 8192
 """Eight times the published width; a damaged header must not ask for all memory."""
@@ -25,6 +26,10 @@ class PoseTransferNetwork(nn.Module):
     """
 
     spec: ClassVar[VictimSpec]
+    released_names: ClassVar[Names] = ()
+    """From the names of a released checkpoint's tensors to ours; empty if none is released."""
+    released_width: ClassVar[str] = ""
+    """Our name of the tensor whose rows are the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -43,12 +48,16 @@ class PoseTransferNetwork(nn.Module):
         """Constructor arguments that rebuild this network, JSON-ready."""
         return {"width": self.width}
 
+    def settle(self) -> None:
+        """Make anew what follows from the weights, after they were replaced by an average."""
+
     def transfer(self, *args: Any, **others: Any) -> Float[Tensor, "b n 3"]:
         """The identity in the pose, in the identity's order:
 
         ``transfer(pose, identity, pose_mask=None, identity_mask=None, generator=None)`` with pose
         (B, M, 3), identity (B, N, 3) and masks (B, M) and (B, N), where None means no padding. A
-        network that knows no padding leaves the masks out, one that draws nothing the generator.
+        network that knows no padding leaves the masks out, one that draws nothing the generator; a
+        method with given correspondence adds ``guide=None``, a ``posebench.cloud.Guide``.
         """
         raise TypeError(f"{type(self).__name__} does not define transfer()")
 
@@ -87,6 +96,7 @@ class PoseTransferNetwork(nn.Module):
             pose_mask=None if pose.full else pose.mask,
             identity_mask=None if identity.full else identity.mask,
             generator=generator,
+            guide=identity.guide,
         )
         if identity.full:
             return identity.replace(points)

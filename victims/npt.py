@@ -28,6 +28,7 @@ from posebench.victims.blocks import (
 )
 from posebench.victims.linear import filled, linear, points_together
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released_names import spadain_names
 
 
 class NPT(PoseTransferNetwork):
@@ -40,7 +41,11 @@ class NPT(PoseTransferNetwork):
         stochastic=False,
         point_counts="equal",
         masks=False,
+        way="per vertex, by index",
+        code="jiashunwang/Neural-Pose-Transfer, no licence file",
     )
+    released_names = spadain_names(head=4)
+    released_width = "encoder.layers.2.weight"
     pooled = False
 
     def __init__(self, width: int = 1024) -> None:
@@ -104,6 +109,8 @@ class NPTMaxPool(NPT):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled",
+        code="jiashunwang/Neural-Pose-Transfer, no licence file",
     )
     pooled = True
 

@@ -102,6 +102,8 @@ class PoseMAE(PoseTransferNetwork):
         stochastic=False,
         point_counts="free",
         masks=True,
+        way="pooled, and channel attention",
+        code="never released",
     )
 
     def __init__(

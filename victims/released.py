@@ -1,9 +1,8 @@
-"""Victims from checkpoints of the released repositories (NPT, NPT-MP, GC-Transformer)."""
+"""Victims from checkpoints of the repositories that their authors released."""
 
 from __future__ import annotations
 
 import pickle
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +13,8 @@ from torch import Tensor
 
 from posebench.errors import InputError
 from posebench.victims.network import PoseTransferNetwork
+from posebench.victims.released_names import renamed
 from posebench.victims.zoo import VICTIMS
-
-_STAGE_PARTS = {
-    "conv1": "main1",
-    "conv2": "main2",
-    "conv_res": "side",
-    "spadain1": "modulate_main1.affine",
-    "spadain2": "modulate_main2.affine",
-    "spadain_res": "modulate_side.affine",
-}
-_ATTENTION_PARTS = {"query_conv": "query", "key_conv": "key", "value_conv": "value"}
 
 
 def import_released(
@@ -45,13 +35,14 @@ def import_released(
     else:
         source, state = "state dict", dict(state_dict_or_path)
     released = {key.removeprefix("module."): value for key, value in state.items()}
-    third = released.get("encoder.conv3.weight")
-    if third is None or third.ndim == 0:
+    names, widest = network_class.released_names, network_class.released_width
+    ours = renamed(released, names)
+    if not names or widest not in ours or ours[widest].ndim == 0:
         raise InputError(
-            f"{source}: no tensor 'encoder.conv3.weight', so not a released checkpoint of {name}"
+            f"{source}: no tensor that gives {widest or 'its width'!r}, so not a released "
+            f"checkpoint of {name}"
         )
-    network = network_class(int(third.shape[0]))
-    ours = _renamed(released, heads=len(network.get_submodule("projections")._modules))
+    network = network_class(len(ours[widest]))
     wanted = network.state_dict()
     missing = sorted(set(wanted) - set(ours))
     surplus = sorted(set(ours) - set(wanted))
@@ -66,7 +57,7 @@ def import_released(
                 f"{source}: {key} has shape {tuple(value.shape)}, {name} of this width needs "
                 f"{tuple(wanted[key].shape)}"
             )
-    dtype = third.dtype if third.dtype == torch.float64 else torch.float32
+    dtype = torch.float64 if ours[widest].dtype == torch.float64 else torch.float32
     network.to(dtype).load_state_dict(ours)
     return network.eval()
 
@@ -104,39 +95,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise InputError(f"weights {path}: holds no state dict of tensors")
     return {str(key): value for key, value in loaded.items()}
-
-
-def _renamed(released: Mapping[str, Tensor], *, heads: int) -> dict[str, Tensor]:
-    """Released names to ours; scale and shift convolutions become one affine layer."""
-    ours: dict[str, Tensor] = {}
-    halves: dict[str, dict[str, Tensor]] = {}
-    for key, value in released.items():
-        flat = value.squeeze(-1) if value.ndim == 3 else value
-        if match := re.fullmatch(r"encoder\.conv(\d)\.(weight|bias)", key):
-            ours[f"encoder.layers.{int(match[1]) - 1}.{match[2]}"] = flat
-        elif match := re.fullmatch(r"decoder\.conv(\d)\.(weight|bias)", key):
-            number = int(match[1]) - 1
-            layer = "head" if number == heads else f"projections.{number}"
-            ours[f"{layer}.{match[2]}"] = flat
-        elif match := re.fullmatch(
-            r"decoder\.spadain_block(\d)\.(conv1|conv2|conv_res)\.(weight|bias)", key
-        ):
-            part = _STAGE_PARTS[match[2]]
-            ours[f"stages.{int(match[1]) - 1}.{part}.{match[3]}"] = flat
-        elif match := re.fullmatch(
-            r"decoder\.spadain_block(\d)\.(spadain\w+)\.(conv_weight|conv_bias)\.(weight|bias)", key
-        ):
-            part = _STAGE_PARTS.get(match[2], match[2])
-            name = f"stages.{int(match[1]) - 1}.{part}.{match[4]}"
-            halves.setdefault(name, {})[match[3]] = flat
-        elif match := re.fullmatch(r"decoder\.cgp_block(\d)\.(\w+?_conv)\.(weight|bias)", key):
-            part = _ATTENTION_PARTS.get(match[2], match[2])
-            ours[f"attentions.{int(match[1]) - 1}.{part}.{match[3]}"] = flat
-        elif match := re.fullmatch(r"decoder\.cgp_block(\d)\.gamma", key):
-            ours[f"attentions.{int(match[1]) - 1}.gamma"] = flat
-        else:
-            ours[key] = flat
-    for name, parts in halves.items():
-        if set(parts) == {"conv_weight", "conv_bias"}:
-            ours[name] = torch.cat([parts["conv_weight"], parts["conv_bias"]])
-    return ours

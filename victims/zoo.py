@@ -29,3 +29,21 @@ VICTIMS.register(
     "posebench.victims.posemae:PoseMAE",
     "3D-PoseMAE (arXiv 2404.02242): any point counts",
 )
+VICTIMS.register(
+    "corenet",
+    "posebench.victims.corenet:CoreNet",
+    "3D-CoreNet (arXiv 2109.15025): any point counts, order of the identity matters",
+)
+VICTIMS.register(
+    "mapconnet",
+    "posebench.victims.mapconnet:MAPConNet",
+    "MAPConNet (arXiv 2304.13819): any point counts, order of the identity matters",
+)
+VICTIMS.register(
+    "ffptnet", "posebench.victims.ffptnet:FFPTNet", "FF-PTNet (arXiv 2305.14951): any point counts"
+)
+VICTIMS.register(
+    "dt",
+    "posebench.victims.deformation_transfer:DeformationTransfer",
+    "DT (SIGGRAPH 2004): any point counts, true correspondence needed",
+)

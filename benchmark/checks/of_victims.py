@@ -6,7 +6,6 @@ Each takes a subject and returns whether its flag is raised (None: does not appl
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,17 +105,12 @@ def order_change(subject: Subject, pair: Batch, output: Tensor) -> float:
     identity, pose = pair.identity.points.shape[1], pair.pose.points.shape[1]
     keys = ("order", *pair.sample_ids.tolist())
     order = shuffle(identity, generator_for(subject.seed, *keys), output)
-    shuffled = replace(
-        pair,
-        identity=permuted(pair.identity, order),
-        target=permuted(pair.target, order),
-    )
-    if pose == identity:
-        shuffled = shuffled.with_pose(permuted(pair.pose, order))
-    elif not isinstance(subject.victim, EqualPoints):
-        own = shuffle(pose, generator_for(subject.seed, *keys, "pose"), output)
-        shuffled = shuffled.with_pose(permuted(pair.pose, own))
-    found = predict(subject.system, shuffled, subject.seed).points
+    own = order
+    if pose != identity:
+        own = torch.arange(pose, device=output.device)
+        if not isinstance(subject.victim, EqualPoints):
+            own = shuffle(pose, generator_for(subject.seed, *keys, "pose"), output)
+    found = predict(subject.system, pair.renumbered(order, own), subject.seed).points
     return float((found - output[:, order]).abs().max())
 
 
@@ -152,11 +146,6 @@ def each_cloud(poses: list[Clouds]) -> list[Tensor]:
 def store(path: Path, points: Tensor) -> None:
     """Points (n, 3) as files of clouds hold them: float32, no padding."""
     np.save(path, points.cpu().numpy().astype(np.float32))
-
-
-def permuted(cloud: Clouds, order: Tensor) -> Clouds:
-    """The same points in another order."""
-    return Clouds(cloud.points[:, order], cloud.mask[:, order], cloud.full)
 
 
 def doubled(batch: Batch) -> Batch:

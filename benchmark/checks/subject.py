@@ -116,17 +116,9 @@ def joined(batches: Sequence[Batch]) -> Batch:
     """Batches as one, pose sources padded to the longest."""
     size = max(batch.pose.points.shape[1] for batch in batches)
     return Batch(
-        _stacked([batch.pose.widened(size) for batch in batches]),
-        _stacked([batch.identity for batch in batches]),
-        _stacked([batch.target for batch in batches]),
+        Clouds.stacked([batch.pose.widened(size) for batch in batches]),
+        Clouds.stacked([batch.identity for batch in batches]),
+        Clouds.stacked([batch.target for batch in batches]),
         torch.cat([batch.faces for batch in batches]),
         torch.cat([batch.sample_ids for batch in batches]),
-    )
-
-
-def _stacked(clouds: Sequence[Clouds]) -> Clouds:
-    return Clouds(
-        torch.cat([cloud.points for cloud in clouds]),
-        torch.cat([cloud.mask for cloud in clouds]),
-        all(cloud.full for cloud in clouds),
     )

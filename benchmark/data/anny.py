@@ -50,7 +50,7 @@ from posebench.benchmark.data.task import (
     reordered,
     shuffles,
 )
-from posebench.cloud import Clouds
+from posebench.cloud import Clouds, Guide
 from posebench.geometry import centred
 from posebench.interfaces import Batch
 from posebench.registry import unknown
@@ -145,10 +145,24 @@ class PoseTransferTask:
         mesh = reordered(self.meshes(giver, pose), pose_order)
         return Batch(
             pose=self.pose_sources(mesh, renumber(self.body.faces, pose_order), ids),
-            identity=reordered(self.meshes(identity, identity_pose), identity_order),
+            identity=reordered(self.meshes(identity, identity_pose), identity_order).guided(
+                self.guide(ids)
+            ),
             target=self.truth(reordered(self.meshes(identity, pose), identity_order), ids),
             faces=renumber(self.body.faces, identity_order),
             sample_ids=ids,
+        )
+
+    def guide(self, ids: Int[Tensor, "b"]) -> Guide | None:
+        """The true correspondence of undistorted pose sources."""
+        if self.distorted:
+            return None
+        _, identity_pose, giver, _ = self.triples[ids].unbind(dim=1)
+        pose_order, order = self.orders(ids)
+        return Guide(
+            reference=reordered(self.meshes(giver, identity_pose), order).points,
+            match=pose_order.argsort(dim=1).gather(1, order),
+            faces=renumber(self.body.faces, order),
         )
 
     def trivial_outputs(self, ids: Int[Tensor, "b"]) -> dict[str, Clouds]:

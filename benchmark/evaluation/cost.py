@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
@@ -25,7 +25,7 @@ from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.json_files import read_json
 from posebench.benchmark.records.types import Environment
 from posebench.errors import InputError
-from posebench.fields import STRICT, Count, Name, Positive
+from posebench.fields import STRICT, Count, Least, Name, Positive
 from posebench.files import write_atomically
 from posebench.interfaces import Batch
 from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork
@@ -45,9 +45,9 @@ class VictimCost:
     """Of the network."""
     vertices: Count
     """Of pose source and identity."""
-    parameters: Count
+    parameters: Annotated[int, Least(0)]
     """Trainable numbers."""
-    megabytes: Positive
+    megabytes: Annotated[float, Least(0)]
     """Of the weights in float32, 1e6 bytes."""
     forward_ms: Positive
     """Median time of one forward."""

@@ -20,11 +20,12 @@ from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.selection import records_below
+from posebench.benchmark.reports.victims_table import victims_table
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
 FLAGS_PAGE = "docs/flags.md"
-PAGES = ("README.md", "docs/reproduction.md", FLAGS_PAGE)
+PAGES = ("README.md", "docs/reproduction.md", "docs/victims.md", FLAGS_PAGE)
 """Pages that may mark tables, by name within a repository."""
 
 
@@ -78,6 +79,7 @@ def marked_tables(
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
         "checks": checks_table(out / "checks"),
+        "victims": victims_table(),
     }
 
 

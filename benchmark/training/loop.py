@@ -83,7 +83,8 @@ def train(
     The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, when
     ``deferred`` says that somebody wants to stop, and when ``deadline`` (of ``time.monotonic``)
     has passed. A finite deadline chooses the number of steps, see ``time_budget``. ``start`` is
-    the network of ``recipe.start`` and takes the place of the clean part.
+    the network of ``recipe.start`` and takes the place of the clean part. A victim without weights
+    is trained after 0 steps.
 
     Raises:
         InputError: if the folder holds a checkpoint of another recipe or of other data, or the
@@ -92,6 +93,8 @@ def train(
     """
     how = how or HowToTrain()
     rank, world = rank_and_world()
+    if not list((network := start or initial_network(recipe)).parameters()):
+        return Trained(network.to(how.device).eval(), recipe, 0, (), 0.0)
     if recipe.batch % world:
         raise InputError(f"batch {recipe.batch} cannot be dealt to {world} processes evenly")
     start_peak(how.device)
@@ -109,7 +112,7 @@ def train(
         session.run(asked)
     wait_for_all()
     state.network.compiled = None
-    state.average.copy_to_network()
+    state.take_average()
     curve = tuple(state.curve)
     return Trained(state.network.eval(), state.recipe, state.step, curve, state.seconds)
 

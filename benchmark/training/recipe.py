@@ -133,6 +133,10 @@ DEFAULT_RECIPES = {
     "gct": Recipe("gct", steps=22_000),
     "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
     "posemae": Recipe("posemae", steps=28_000, pose_points=768),
+    "corenet": Recipe("corenet", steps=24_000),
+    "mapconnet": Recipe("mapconnet", steps=24_000),
+    "ffptnet": Recipe("ffptnet", steps=28_000, pose_points=768),
+    "dt": Recipe("dt", steps=1),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""
 

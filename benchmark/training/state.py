@@ -81,7 +81,7 @@ class State:
         """A part of its own: it starts from the clean part's averaged weights, and neither momentum
         nor random numbers go on, so that a run that starts from clean weights is the second part
         of a whole run."""
-        self.average.copy_to_network()
+        self.take_average()
         self.average.restart()
         for old, new in zip(
             self.optimisers, make_optimisers(self.network, self.recipe), strict=True
@@ -89,6 +89,11 @@ class State:
             old.load_state_dict(new.state_dict())
         self.generator.set_state(part_generator(self.recipe, "adversarial", device).get_state())
         self.clock = PartClock()
+
+    def take_average(self) -> None:
+        """Give the network its averaged weights, and what follows from them."""
+        self.average.copy_to_network()
+        self.network.settle()
 
     def whole(self) -> bool:
         """Whether all weights are finite; one wait for the device."""

@@ -1,0 +1,24 @@
+"""The table of docs/victims.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from posebench.benchmark.reports.victims_table import counted, victims_table
+from posebench.victims import VICTIMS
+
+
+@pytest.mark.parametrize(("name", "operations"), [("npt", 83e9), ("gct", 632e9)])
+def test_arithmetic_is_that_of_the_released_networks(name: str, operations: float) -> None:
+    """Counted on their convolutions and products; neither is reformulated here."""
+    assert counted(name)[1] == pytest.approx(operations, rel=5e-3)
+
+
+def test_every_built_in_victim_has_its_row() -> None:
+    rows = victims_table()[2:]
+    for name, row in zip(VICTIMS.about, rows, strict=True):
+        spec = VICTIMS[name].spec
+        assert row.startswith(
+            f"| {spec.title} (`{name}`) | {spec.paper} | {spec.code} | {spec.way} |"
+        )
+        assert "-" not in (spec.code, spec.way)
