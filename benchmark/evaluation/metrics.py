@@ -60,8 +60,8 @@ def normal_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     smallest = torch.finfo(got.dtype).tiny
     flat = (got.square().sum(dim=2) < smallest) | (true.square().sum(dim=2) < smallest)
     right = angle.new_tensor(math.pi / 2)
-    degrees: Tensor = torch.rad2deg(angle.where(~flat, right))
-    return degrees.mean(dim=1)
+    degrees: Tensor = torch.rad2deg(angle.where(~flat, right)).mean(dim=1)
+    return degrees
 
 
 def _face_normals(
