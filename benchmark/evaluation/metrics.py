@@ -70,7 +70,8 @@ def _face_normals(
     """Normals of the faces, as long as twice their area."""
     rows = torch.arange(len(points), device=points.device)[:, None, None]
     first, second, third = points[rows, faces].unbind(2)
-    return torch.linalg.cross(second - first, third - first)
+    normals: Tensor = torch.linalg.cross(second - first, third - first)
+    return normals
 
 
 METRICS: Registry[Metric] = Registry("metric", "metrics")
