@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from posebench.benchmark.reports.selection import (
     FGM_02,
     FGM_08,
     PGD_08,
+    WORST,
     find,
     most_pairs,
     shipped_plain,
@@ -36,7 +38,9 @@ class Shown:
     """A record's numbers.
 
     Attributes:
-        pmd, noise: under the attack, and under random noise of that size; None for clean ones.
+        pmd, noise: what it is judged by, PMD or PMD after the best translation: under the attack,
+            and under random noise of that size, None for clean ones.
+        clean: the same without an attack, on these pairs.
         pairs, fingerprint, task: which pairs, so that ranks can be compared.
         values: PMD of each pair, square metres.
         attack: what rebuilds it; None for clean ones.
@@ -44,6 +48,7 @@ class Shown:
 
     pmd: Numbers
     noise: Numbers | None
+    clean: Numbers
     pairs: int
     fingerprint: str | None
     values: tuple[float, ...]
@@ -53,21 +58,31 @@ class Shown:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Shipped weights, what they score clean and under each attack of the ranking, and flags."""
+    """Shipped weights, what they score clean and under each attack of the ranking, and flags.
+
+    Attributes:
+        worst, point2, point5: the worst case in the paper's ball, and within 2 and 5 cm a point.
+        ahead: of the next row, on how many of how many pairs, by what ranks; None where they were
+            not measured on the same ones.
+    """
 
     victim: str
     training: str
+    flags: tuple[str, ...]
+    ahead: tuple[int, int] | None
     clean: Shown | None
     fgm02: Shown | None
     fgm: Shown | None
     pgd: Shown | None
     worst: Shown | None
-    flags: tuple[str, ...]
+    point2: Shown | None
+    point5: Shown | None
 
     @property
-    def rank(self) -> tuple[float, float, str, str]:
-        """Sorts the most robust first: by the worst case, else by FGM 0.08."""
-        return height(self.worst), height(self.fgm), self.victim, self.training
+    def rank(self) -> tuple[float, float, float, str, str]:
+        """Sorts the most robust first: by the worst case within 2 cm, else by the paper's ball."""
+        heights = height(self.point2), height(self.worst), height(self.fgm)
+        return *heights, self.victim, self.training
 
 
 @dataclass(frozen=True)
@@ -93,12 +108,14 @@ class Answer:
 def shown(record: Record) -> Shown:
     """What the ranking shows of a record."""
     cell, under = record.cell, record.metrics.attack
+    metric = "pmd" if cell.attack is None else cell.attack.metric
     return Shown(
-        pmd=numbers(record.metrics.pmd),
+        pmd=numbers(record.metrics.attacked[metric]),
         noise=None if under is None else numbers(under.noise_pmd),
+        clean=numbers(record.metrics.clean[metric]),
         pairs=cell.samples,
         fingerprint=cell.fingerprint,
-        values=record.metrics.pmd.per_sample,
+        values=record.metrics.attacked[metric].per_sample,
         task=cell.task,
         attack=None if cell.attack is None else attack_settings(cell.attack),
     )
@@ -112,17 +129,29 @@ def height(found: Shown | None) -> float:
 def ranking(plain: Sequence[Record]) -> list[Ranked]:
     """Shipped weights on anny/seen, most robust first."""
     attacks = {"clean": CLEAN, "fgm02": FGM_02, "fgm": FGM_08, "pgd": PGD_08, "worst": ENSEMBLE_08}
+    attacks |= {"point2": WORST["point-2cm"], "point5": WORST["point-5cm"]}
     rows = []
     for victim, training in weights_of(plain):
         who = {"victim": victim, "training": training, "task": TASK}
         found = {name: find(plain, attack, **who) for name, attack in attacks.items()}
-        if not (found["fgm"] or found["worst"]):
+        if not (found["fgm"] or found["worst"] or found["point2"]):
             continue
-        raised = [found[name] for name in ("fgm", "worst")]
+        raised = [found[name] for name in ("fgm", "worst", "point2", "point5")]
         flags = dict.fromkeys(flag for record in raised if record for flag in record.flags)
         columns = {name: shown(record) if record else None for name, record in found.items()}
-        rows.append(Ranked(victim, training, **columns, flags=tuple(flags)))
-    return sorted(rows, key=lambda row: row.rank)
+        rows.append(Ranked(victim, training, tuple(flags), None, **columns))
+    rows = sorted(rows, key=lambda row: row.rank)
+    ahead = [wins(*pair) for pair in pairwise(rows)]
+    return [replace(row, ahead=won) for row, won in zip(rows, [*ahead, None], strict=True)]
+
+
+def wins(row: Ranked, after: Ranked) -> tuple[int, int] | None:
+    """On how many of how many pairs a row is better than the one after it, within 2 cm a point."""
+    one, two = row.point2, after.point2
+    if one is None or two is None or one.fingerprint != two.fingerprint:
+        return None
+    better = [a < b for a, b in zip(one.values, two.values, strict=False)]
+    return sum(better), len(better)
 
 
 def baselines(plain: Sequence[Record]) -> dict[str, float]:
@@ -138,8 +167,10 @@ def answer(rows: Sequence[Ranked], records: Iterable[Record]) -> Answer | None:
     """Who comes first, and how sure that is; None where nothing can be compared."""
     if len(rows) < 2:
         return None
-    by = "worst" if rows[0].worst and rows[1].worst else "fgm"
-    first, second = ((row.worst if by == "worst" else row.fgm) for row in rows[:2])
+    by = next(
+        (name for name in ("point2", "worst") if all(getattr(row, name) for row in rows[:2])), "fgm"
+    )
+    first, second = (getattr(row, by) for row in rows[:2])
     if first is None or second is None:
         return None
     values = np.array(second.values), np.array(first.values)

@@ -92,6 +92,7 @@ def _attack_words(cell: Cell, swept: Sequence[AttackCell | None] | None) -> list
     if iterations is None or eps is None:
         return None
     words = ["--attack", attack.name, *iterations, "--eps", eps]
+    words += ["--objective", "aligned"] if attack.metric == "pmd_aligned" else []
     if attack.unit != "rms":
         words += ["--eps-unit", attack.unit]
     if attack.norm not in ("l2", attack.name):
@@ -108,10 +109,11 @@ def _attack_words(cell: Cell, swept: Sequence[AttackCell | None] | None) -> list
 def _iterations(attack: AttackCell) -> list[str] | None:
     """The option for an attack's number of steps, if any; None if no number gives its settings."""
     budget = Budget(attack.eps, attack.norm, attack.unit)
+    objective = "aligned" if attack.metric == "pmd_aligned" else None
     steps = re.search(r"\biterations=(\d+)", attack.settings)
     for count in (None, int(steps[1])) if steps else (None,):
         try:
-            same = repr(make_attack(attack.name, budget, count)) == attack.settings
+            same = repr(make_attack(attack.name, budget, count, objective)) == attack.settings
         except InputError:
             same = False
         if same:
