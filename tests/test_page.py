@@ -33,7 +33,7 @@ from posebench.benchmark.reports.page_matrices import transfer_matrices
 from posebench.benchmark.reports.page_ranking import answer, ranking
 from posebench.benchmark.reports.page_samples import packed, read_samples, unpacked
 from posebench.benchmark.reports.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
-from posebench.benchmark.reports.selection import ENSEMBLE_08, shipped_plain
+from posebench.benchmark.reports.selection import WORST, shipped_plain
 from posebench.benchmark.stats.success import success_rates
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
@@ -115,9 +115,11 @@ def test_page_ranks_as_the_readme_does(committed: str, records: list[Record]) ->
     assert len(data["ranking"]) == len(table) == 8
     for row, cells in zip(data["ranking"], table, strict=True):
         assert [row["victim"], row["training"]] == cells[:2]
-        shown = [row[name]["pmd"] for name in ("clean", "fgm", "worst")]
-        assert ["{:.1f} [{:.1f}, {:.1f}]".format(*values) for values in shown] == cells[2:5]
-        assert str(row["worst"]["pairs"]) == cells[5]
+        points = row["point2"]["clean"], row["point2"]["pmd"], row["point5"]["pmd"]
+        assert ["{:.1f} [{:.1f}, {:.1f}]".format(*values) for values in points] == cells[2:5]
+        assert str(row["point2"]["pairs"]) == cells[5]
+        paper = row["clean"]["pmd"], row["fgm"]["pmd"]
+        assert ["{:.1f} [{:.1f}, {:.1f}]".format(*values) for values in paper] == cells[7:9]
 
 
 def test_every_record_is_a_row_with_its_numbers(committed: str, records: list[Record]) -> None:
@@ -159,8 +161,10 @@ def test_hostile_and_undefined_values_stay_text() -> None:
 
 @pytest.mark.usefixtures("shipped")
 def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
-    assert ENSEMBLE_08 is not None
-    ensemble = {"attack": "pt-ensemble", "attack_settings": ENSEMBLE_08.settings}
+    near = WORST["point-2cm"]
+    assert near is not None
+    ensemble: dict[str, Any] = {"attack": "pt-ensemble", "attack_settings": near.settings}
+    ensemble |= {"eps": 0.02, "norm": "l2_vertex", "metric": "pmd_aligned", "attack_version": 2}
     ensemble["fingerprint"] = "5a" * 32
     plain = [
         made(victim="npt", pmd=(0.01, 0.03), **SHIPPED, **ensemble),
@@ -174,10 +178,11 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
     found = answer(rows, plain)
     assert found is not None
     assert found.ratio == pytest.approx((2.0, 0.04 / 0.03, 4.0)), "means 0.04 and 0.02"
-    assert (found.by, found.wins) == ("worst", 2)
+    assert (found.by, found.wins) == ("point2", 2)
+    assert (rows[0].ahead, rows[1].ahead) == ((2, 2), None)
     assert (found.first_by_fgm, found.seeds) == (False, pytest.approx((5000.0,)))
-    assert rows[1].worst is not None
-    rows[1] = replace(rows[1], worst=replace(rows[1].worst, fingerprint="07" * 32))
+    assert rows[1].point2 is not None
+    rows[1] = replace(rows[1], point2=replace(rows[1].point2, fingerprint="07" * 32))
     other = answer(rows, plain)
     assert other is not None
     assert other.ratio is None

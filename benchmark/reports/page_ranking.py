@@ -141,8 +141,8 @@ def ranking(plain: Sequence[Record]) -> list[Ranked]:
         columns = {name: shown(record) if record else None for name, record in found.items()}
         rows.append(Ranked(victim, training, tuple(flags), None, **columns))
     rows = sorted(rows, key=lambda row: row.rank)
-    ahead = [wins(*pair) for pair in pairwise(rows)]
-    return [replace(row, ahead=won) for row, won in zip(rows, [*ahead, None], strict=True)]
+    ahead = [*(wins(*pair) for pair in pairwise(rows)), None]
+    return [replace(row, ahead=won) for row, won in zip(rows, ahead, strict=False)]
 
 
 def wins(row: Ranked, after: Ranked) -> tuple[int, int] | None:
