@@ -17,6 +17,7 @@ from posebench.attacks import APGD, EOT, FGM
 from posebench.benchmark.checks import of_victims
 from posebench.benchmark.checks.findings import (
     CheckCell,
+    Checked,
     Finding,
     checks_table,
     read_checks,
@@ -246,7 +247,7 @@ def test_two_surrogates_of_one_architecture_are_not_taken_for_each_other() -> No
 
 @pytest.mark.parametrize("budget", [Budget(0.0), Budget(0.1, "drop")])
 def test_checks_refuse_budgets_without_a_distance(budget: Budget) -> None:
-    with pytest.raises(InputError, match="distance above 0"):
+    with pytest.raises(InputError, match="a ball, of a radius above 0"):
         next(run_checks(replace(SUBJECT, budget=budget)))
 
 
@@ -268,7 +269,7 @@ def test_over_budget_and_attacks_are_shared_between_checks() -> None:
     before = len(calls)
     assert raised(subject, 1) == {1: False}
     assert len(calls) == before
-    assert (repr(FGM(Budget(0.01))), 0) in subject.found
+    assert (repr(FGM(Budget(0.01), objective="pmd")), 0) in subject.found
     assert replace(subject, seed=1).found == {}
 
 
@@ -285,9 +286,9 @@ def test_findings_are_written_read_and_shown(tmp_path: Path) -> None:
         Finding(15, "seen-in-training", True, "fgm 1.0, others 9.0"),
     ]
     write_check(tmp_path / "one.json", CELL, findings, WHERE)
-    assert read_checks(tmp_path) == {("0" * 64, None): ["seen-in-training"]}
+    assert read_checks(tmp_path) == {Checked("0" * 64, None, "l2", "pmd"): ["seen-in-training"]}
     (row,) = checks_table(tmp_path)[2:]
-    assert row == "| npt | clean | none | 0.1 | 4 | seen-in-training | - | - | - |"
+    assert row == "| npt | clean | none | 0.1 l2 | 4 | seen-in-training | - | - | - |"
     content = json.loads((tmp_path / "one.json").read_text())
     for key, value in (("schema", "other"), ("cell", {}), ("findings", [{"number": 1}])):
         (tmp_path / "one.json").write_text(json.dumps(content | {key: value}))
@@ -296,16 +297,20 @@ def test_findings_are_written_read_and_shown(tmp_path: Path) -> None:
 
 
 def test_flags_of_checks_stand_beside_records_of_their_weights() -> None:
-    """Those that speak of attacks only beside attacked numbers."""
+    """Those that speak of attacks only beside attacks of the same norm and metric."""
     from posebench.benchmark.reports.build import with_check_flags
 
-    flags = {("0" * 64, None): ["seen-in-training", "batch-dependent"]}
+    raised = ["seen-in-training", "batch-dependent"]
+    flags = {Checked("0" * 64, None, "l2", "pmd"): raised}
     mine, other = made(weights_sha256="0" * 64), made(weights_sha256="1" * 64)
     clean = made(weights_sha256="0" * 64, attack=None)
-    found = [set(each.flags) for each in with_check_flags([mine, other, clean], flags)]
+    aligned = made(weights_sha256="0" * 64, metric="pmd_aligned")
+    several = [mine, other, clean, aligned]
+    found = [set(each.flags) for each in with_check_flags(several, flags)]
     assert found[0] == {*mine.flags, "seen-in-training", "batch-dependent"}
     assert found[1] == {*other.flags}
     assert found[2] == {*clean.flags, "batch-dependent"}
+    assert found[3] == {*aligned.flags, "batch-dependent"}
 
 
 @pytest.fixture
@@ -353,7 +358,7 @@ def test_the_command_runs_a_real_check_on_shipped_weights(
         ("--eps nan", "finite number"),
         ("--samples 1", "at least 2 pairs"),
         ("--iterations 0", "at least 1"),
-        ("--norm drop --eps 0.1", "distance above 0"),
+        ("--norm drop --eps 0.1", "a ball, of a radius above 0"),
         ("--defense nothing", "unknown defence"),
         ("--size tiny", "no weights"),
         ("--task smpl-npt/seen --data nowhere", "nowhere"),

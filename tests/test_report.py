@@ -129,7 +129,9 @@ def test_undefined_values_in_tables(tmp_path: Path) -> None:
     ]
     assert row["pmd"] == row["pmd_low"] == row["pmd_worst"] == ""
     assert "nan" not in text.lower()
-    assert "| 10.0 [10.0, 10.0] | undefined |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| 10.0 [10.0, 10.0] | undefined |" in (tmp_path / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.usefixtures("shipped")

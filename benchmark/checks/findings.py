@@ -107,8 +107,24 @@ def read_check(path: Path) -> CheckRecord:
     return decode(CheckRecord, read_json(path), str(path))
 
 
-def read_checks(folder: Path) -> dict[tuple[str | None, str | None], list[str]]:
-    """(weights sha256, defence) -> raised flags, from the check files of a folder.
+@dataclass(frozen=True)
+class Checked:
+    """What a check looked at, as far as it decides which records its flags belong to.
+
+    Attributes:
+        sha256: of the weights.
+        defense: registry name; None without one.
+        norm, metric: of the attacks.
+    """
+
+    sha256: str | None
+    defense: str | None
+    norm: str
+    metric: str
+
+
+def read_checks(folder: Path) -> dict[Checked, list[str]]:
+    """What was checked -> raised flags, from the check files of a folder.
 
     Raises:
         InputError: naming a file that is not a check.
@@ -116,7 +132,9 @@ def read_checks(folder: Path) -> dict[tuple[str | None, str | None], list[str]]:
     found = {}
     for path in sorted(folder.glob("*.json")):
         check = read_check(path)
-        key = check.cell.weights_sha256, check.cell.defense
+        cell = check.cell
+        metric = "pmd_aligned" if cell.objective == "aligned" else "pmd"
+        key = Checked(cell.weights_sha256, cell.defense, cell.norm, metric)
         found[key] = [each.flag for each in check.findings if each.raised]
     return found
 
@@ -130,6 +148,6 @@ def checks_table(folder: Path) -> list[str]:
         cell, findings = check.cell, {each.number: each for each in check.findings}
         raised = ", ".join(each.flag for each in check.findings if each.raised)
         details = [findings[number].detail if number in findings else "-" for number in SHOWN]
-        row = [cell.victim, cell.training, cell.defense or "none", f"{cell.eps:g}"]
+        row = [cell.victim, cell.training, cell.defense or "none", f"{cell.eps:g} {cell.norm}"]
         lines.append(f"| {' | '.join([*row, str(cell.samples), raised or 'none', *details])} |")
     return lines

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from posebench.benchmark.checks.findings import checks_table, read_checks
+from posebench.benchmark.checks.findings import Checked, checks_table, read_checks
 from posebench.benchmark.checks.suite import VICTIM_FLAGS
 from posebench.benchmark.evaluation.cost import VictimCost, read_costs
 from posebench.benchmark.evaluation.parts_record import read_parts
@@ -29,19 +29,21 @@ PAGES = ("README.md", "docs/reproduction.md", "docs/victims.md", FLAGS_PAGE)
 """Pages that may mark tables, by name within a repository."""
 
 
-def with_check_flags(
-    records: Iterable[Record], flags: Mapping[tuple[str | None, str | None], list[str]]
-) -> list[Record]:
+def with_check_flags(records: Iterable[Record], flags: Mapping[Checked, list[str]]) -> list[Record]:
     """The records, those of checked weights and defence with the flags their check raised; flags
-    that speak of attacks only beside attacked numbers."""
+    that speak of attacks only beside attacks of the same norm, judged by the same metric."""
     result = []
     for record in records:
         cell = record.cell
         defense = None if cell.defense is None else cell.defense.name
-        raised = flags.get((cell.weights.sha256, defense), [])
-        if cell.attack is None:
-            raised = [flag for flag in raised if flag in VICTIM_FLAGS]
-        result.append(replace(record, flags=(*record.flags, *raised)))
+        raised = list(record.flags)
+        for checked, found in flags.items():
+            if (checked.sha256, checked.defense) != (cell.weights.sha256, defense):
+                continue
+            attack = cell.attack
+            same = attack and (attack.norm, attack.metric) == (checked.norm, checked.metric)
+            raised += [flag for flag in found if same or flag in VICTIM_FLAGS]
+        result.append(replace(record, flags=tuple(dict.fromkeys(raised))))
     return result
 
 
