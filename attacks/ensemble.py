@@ -12,7 +12,7 @@ The rounds differ in how they climb and where they start:
 * from the end of a random search, which needs no gradient: training against FGM flattens the
   objective around the clean pose, and search gets away from there.
 * from a random point at the budget's edge, and, again and again, ``shaken``: from the best pose so
-  far, moved by half of the budget at random. Shaking finds more than new starts do.
+  far, moved by half of the budget at random.
 
 Which rounds, and why in this order: the study in docs/attacks.md.
 """

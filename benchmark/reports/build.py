@@ -11,6 +11,7 @@ from posebench.benchmark.checks.suite import VICTIM_FLAGS
 from posebench.benchmark.evaluation.cost import VictimCost, read_costs
 from posebench.benchmark.evaluation.parts_record import read_parts
 from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.ascents import ascent_table
 from posebench.benchmark.reports.corruptions import corruption_tables
 from posebench.benchmark.reports.costs import costs_markdown
 from posebench.benchmark.reports.csv_table import csv_text
@@ -25,7 +26,7 @@ from posebench.errors import InputError
 from posebench.files import write_atomically
 
 FLAGS_PAGE = "docs/flags.md"
-PAGES = ("README.md", "docs/reproduction.md", "docs/victims.md", FLAGS_PAGE)
+PAGES = ("README.md", "docs/attacks.md", "docs/reproduction.md", "docs/victims.md", FLAGS_PAGE)
 """Pages that may mark tables, by name within a repository."""
 
 
@@ -77,6 +78,7 @@ def marked_tables(
     """Name -> lines of every table that a page may mark."""
     return {
         "headline": headline(records),
+        "ascents": ascent_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
