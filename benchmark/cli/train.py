@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,12 +130,15 @@ def train(
     out: Out = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
+    began = time.monotonic()  # a budget is of the command: loading torch counts
     from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
     from posebench.errors import InputError
 
     signals = StopSignals()
     limit = None if budget is None else seconds_of(budget)
+    if limit is not None:
+        limit -= time.monotonic() - began
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
