@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from posebench.benchmark.training.averaging import DECAY, WeightAverage
 from posebench.benchmark.training.muon import MOMENTUM, StackedMuon, orthogonalised
 from posebench.rng import generator_for
-from posebench.victims import VICTIMS, PoseTransferNetwork
+from posebench.victims import VICTIMS, PoseTransferNetwork, blocks
 from posebench.victims.blocks import instance_norm
 from posebench.victims.gct import EXPLICIT_POINTS, attend
 from posebench.victims.modulation import Modulation, modulate
@@ -43,8 +43,13 @@ def gradients(network: nn.Module, *, bf16: bool = False) -> tuple[Tensor, Tensor
     return output.detach(), torch.cat(found)
 
 
+@pytest.mark.parametrize("composed", [True, False])
 @pytest.mark.parametrize("name", ["npt", "npt-mp", "gct", "posemae"])
-def test_networks_equal_their_former_formulation(name: str) -> None:
+def test_networks_equal_their_former_formulation(
+    name: str, composed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With matrices that follow each other multiplied first, and without."""
+    monkeypatch.setattr(blocks, "composing_pays", lambda *_: composed)
     network = network_of(name, 20).double().train()
     output, gradient = gradients(network)
     former, former_gradient = gradients(Former(network).train())

@@ -119,27 +119,27 @@ class GCTransformer(PoseTransferNetwork):
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
         pose, identity = points_together(pose), points_together(identity)
-        p = self.encoder(pose)
         i = self.encoder(identity)
+        p: Tensor = apply_linear(self.projections[0], self.encoder(pose))
         for number in range(len(self.stages)):
             if self.recompute and torch.is_grad_enabled():
                 p, i = checkpoint(self.stage, number, p, i, identity, use_reentrant=False)
             else:
                 p, i = self.stage(number, p, i, identity)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+        return p
 
     def stage(
         self,
         number: int,
         p: Float[Tensor, "b n c"],
-        i: Float[Tensor, "b n c"],
+        i: Float[Tensor, "b n k"],
         identity: Float[Tensor, "b n 3"],
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
-        """Both streams through one stage; what ``recompute`` does again in the backward pass."""
-        project = self.projections[number]
-        p, i = apply_linear(project, p), apply_linear(project, i)
-        p = self.stages[number](self.attentions[number](p, i), identity)
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n c"]]:
+        """Both streams through one stage, the pose's with the layer that follows; what
+        ``recompute`` does again in the backward pass."""
+        i = apply_linear(self.projections[number], i)
+        then = [*self.projections[1:], self.head][number]
+        p = self.stages[number](self.attentions[number](p, i), identity, then=then)
         return p, i
 
 
@@ -172,13 +172,11 @@ class GCTransformerMaxPool(GCTransformer):
         weights = point_weights(identity_mask, identity.dtype)
         pose, identity = points_together(pose), points_together(identity)
         p = pooled_code(self.encoder, pose, pose_mask)
-        for project, attend, stage in zip(
-            self.projections, self.attentions, self.stages, strict=True
-        ):
+        p = apply_linear(self.projections[0], p)
+        following = [*self.projections[1:], self.head]
+        for attend, stage, then in zip(self.attentions, self.stages, following, strict=True):
             assert isinstance(attend, SpatialAttention)
-            p = apply_linear(project, p)
             value = apply_linear(attend.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
-            p = stage(p + attend.gamma * mean, identity, weights)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+            p = stage(p + attend.gamma * mean, identity, weights, then=then)
+        return p

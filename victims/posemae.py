@@ -163,15 +163,16 @@ class PoseMAE(PoseTransferNetwork):
         else:
             p = pooled_code(self.encoder, pose, pose_mask)
         i = self.encoder(identity, weights)
+        p = apply_linear(self.projections[0], p)
+        following = [*self.projections[1:], self.head]
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
-            p, i = apply_linear(project, p), apply_linear(project, i)
+            i = apply_linear(project, i)
             if self.attention == "channel":
                 p = self.attentions[number](p, i, weights)
             elif self.attention == "spatial":
                 p = self.attend_spatially(number, p, i, identity_mask)
-            p = stage(p, identity, weights)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+            p = stage(p, identity, weights, then=following[number])
+        return p
 
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None

@@ -113,8 +113,10 @@ def test_training_visits_against_former_step(
 
 
 @pytest.mark.parametrize("gradient", [False, True], ids=["forward", "and input gradient"])
-@pytest.mark.parametrize(("victim", "points"), [("npt", 6890), ("npt-mp", 6890), ("gct", 3445)])
-@pytest.mark.parametrize("width", [128, 1024])
+@pytest.mark.parametrize(
+    ("victim", "points"), [("npt", 6890), ("npt-mp", 6890), ("gct", 3445), ("posemae", 6890)]
+)
+@pytest.mark.parametrize("width", [128, 256, 1024])
 def test_input_gradient_against_reference(
     benchmark: BenchmarkFixture, victim: str, points: int, width: int, gradient: bool
 ) -> None:
