@@ -130,15 +130,13 @@ def train(
     out: Out = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
-    began = time.monotonic()  # a budget is of the command: loading torch counts
+    began = time.monotonic()  # loading torch is part of a budget
     from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
     from posebench.errors import InputError
 
     signals = StopSignals()
-    limit = None if budget is None else seconds_of(budget)
-    if limit is not None:
-        limit -= time.monotonic() - began
+    limit = None if budget is None else seconds_of(budget) - (time.monotonic() - began)
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")

@@ -63,6 +63,7 @@ class Grid:
     seeds: tuple[int, ...] = (0,)
     samples: int = 32
     size: str = "compact"
+    precision: str = "float32"
 
 
 NAMES = "a name or a list of names"
@@ -73,7 +74,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     ),
     "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
     "seeds": ((int,), "a whole number or a list of them"),
-    **dict.fromkeys(("eps_unit", "surrogate", "size"), ((str,), "a name")),
+    **dict.fromkeys(("eps_unit", "surrogate", "size", "precision"), ((str,), "a name")),
     **dict.fromkeys(("iterations", "samples"), ((int,), "a whole number")),
 }
 """What TOML may hold for a key, and how to say so."""
@@ -176,6 +177,7 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             samples=grid.samples,
             size=grid.size,
             seed=seed,
+            precision=grid.precision,
         )
 
 
