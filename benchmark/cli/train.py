@@ -133,13 +133,10 @@ def train(
     began = time.monotonic()  # loading torch is part of a budget
     from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
-    from posebench.errors import InputError
 
     signals = StopSignals()
     limit = None if budget is None else seconds_of(budget) - (time.monotonic() - began)
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
-    if (victim is None) == (recipe is None):
-        raise InputError("name either a --victim or a --recipe")
     attack: Options = {
         "eps": eps,
         "iterations": iterations,
@@ -194,8 +191,12 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
     """Train all runs of a recipe file, or one victim.
 
     Raises:
-        InputError: an option that what is trained does not heed.
+        InputError: nothing or two things to train, or an option that what is trained does not heed.
     """
+    from posebench.errors import InputError
+
+    if (asked.victim is None) == (asked.recipe is None):
+        raise InputError("name either a --victim or a --recipe")
     if asked.recipe is not None:
         refuse_given(
             {
