@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from posebench.benchmark.training.averaging import DECAY, WeightAverage
 from posebench.benchmark.training.muon import MOMENTUM, StackedMuon, orthogonalised
 from posebench.rng import generator_for
-from posebench.victims import VICTIMS, PoseTransferNetwork, blocks
+from posebench.victims import VICTIMS, PoseTransferNetwork, attention, blocks
+from posebench.victims.attention import EXPLICIT_POINTS, attend
 from posebench.victims.blocks import instance_norm
-from posebench.victims.gct import EXPLICIT_POINTS, attend
 from posebench.victims.modulation import Modulation, modulate
 from tests.benchmarks.former import Former
 
@@ -105,6 +105,33 @@ def test_attention_of_few_and_of_many_points_is_the_same() -> None:
     torch.testing.assert_close(attend(queries, keys, values, keep)[:, :-1], few)
     padded = attend(queries[:, :9], keys[:, :9], values[:, :9], keep[:, -9:])[:, :8]
     torch.testing.assert_close(padded, attend(queries[:, :8], keys[:, :8], values[:, :8]))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_attention_in_blocks_has_the_gradients_of_the_whole_map(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those inputs that want one, whether the map is kept or made again."""
+    inputs = [draws(2, 31, 4, seed=s) for s in range(3)]
+    keep = torch.arange(31)[None] < torch.tensor([[31], [20]])
+    found = []
+    for points in (10**6, 1):
+        monkeypatch.setattr(attention, "EXPLICIT_POINTS", points)
+        monkeypatch.setattr(attention, "KEPT", 10**6 * kept)
+        monkeypatch.setattr(attention, "BLOCK", 7 * 2 * 31)
+        for wanted in ((0, 1, 2), (0, 2), (1,)):
+            leaves = [x.clone().requires_grad_(i in wanted) for i, x in enumerate(inputs)]
+            output = attend(leaves[0], leaves[1], leaves[2], keep)
+            chosen = [leaves[i] for i in wanted]
+            found += [output, *torch.autograd.grad(output.sin().sum(), chosen, create_graph=False)]
+    half = len(found) // 2
+    for one, other in zip(found[:half], found[half:], strict=True):
+        torch.testing.assert_close(one, other)
+    leaf = inputs[0].clone().requires_grad_(True)
+    output = attend(leaf, inputs[1], inputs[2])
+    (gradient,) = torch.autograd.grad(output.sin().sum(), leaf, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.backward(gradient.sum())
 
 
 def spectrum(shape: tuple[int, int], smallest: float) -> Tensor:

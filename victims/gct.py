@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
+from posebench.victims.attention import attend
 from posebench.victims.blocks import (
     Head,
     PointEncoder,
@@ -27,36 +28,6 @@ from posebench.victims.blocks import (
 )
 from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
-
-EXPLICIT_POINTS = 1024
-"""Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
-
-
-def attend(
-    queries: Float[Tensor, "b n c"],
-    keys: Float[Tensor, "b n c"],
-    values: Float[Tensor, "b n c"],
-    keep: Bool[Tensor, "b n"] | None = None,
-) -> Float[Tensor, "b n c"]:
-    """softmax_j(Q_i . K_j) V_j, over the keys to ``keep``; logits are not scaled.
-
-    Few points have their (B, N, N) map written out, which is five times faster on a CPU; of many
-    it would not fit.
-    """
-    if keys.shape[1] > EXPLICIT_POINTS:
-        attended = nn.functional.scaled_dot_product_attention(
-            queries[:, None].contiguous(),
-            keys[:, None].contiguous(),
-            values[:, None].contiguous(),
-            attn_mask=None if keep is None else keep[:, None, None, :],
-            scale=1.0,
-        )
-        return points_together(attended[:, 0])
-    logits = torch.bmm(queries, keys.transpose(1, 2))
-    if keep is not None:
-        logits = logits.masked_fill(~keep[:, None, :], -torch.inf)
-    # (V^T A^T)^T lies in memory as (B, C, N); nearer to the other features than (B, N, C).
-    return torch.bmm(values.transpose(1, 2), logits.softmax(dim=-1).transpose(1, 2)).transpose(1, 2)
 
 
 class SpatialAttention(nn.Module):
@@ -174,9 +145,9 @@ class GCTransformerMaxPool(GCTransformer):
         p = pooled_code(self.encoder, pose, pose_mask)
         p = apply_linear(self.projections[0], p)
         following = [*self.projections[1:], self.head]
-        for attend, stage, then in zip(self.attentions, self.stages, following, strict=True):
-            assert isinstance(attend, SpatialAttention)
-            value = apply_linear(attend.value, p)
+        for attention, stage, then in zip(self.attentions, self.stages, following, strict=True):
+            assert isinstance(attention, SpatialAttention)
+            value = apply_linear(attention.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
-            p = stage(p + attend.gamma * mean, identity, weights, then=then)
+            p = stage(p + attention.gamma * mean, identity, weights, then=then)
         return p

@@ -42,6 +42,7 @@ from torch import Generator, Tensor, nn
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
+from posebench.victims.attention import attend
 from posebench.victims.blocks import (
     Head,
     PointEncoder,
@@ -52,7 +53,7 @@ from posebench.victims.blocks import (
     point_weights,
     pooled_code,
 )
-from posebench.victims.gct import SpatialAttention, attend
+from posebench.victims.gct import SpatialAttention
 from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
 
