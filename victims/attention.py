@@ -15,7 +15,7 @@ from posebench.victims.linear import points_together
 EXPLICIT_POINTS = 1024
 """Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
 
-BLOCK = 2**20
+BLOCK = 2**21
 """Entries of the map that exist at a time on a CPU; they and their gradient fit its caches."""
 
 KEPT = 2**24
