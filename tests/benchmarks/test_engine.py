@@ -105,7 +105,7 @@ def test_training_visits_against_former_step(
         benchmark,
         steps_of(victim, width, batch=batch, adversarial=adversarial, former=False),
         steps_of(victim, width, batch=8, adversarial=adversarial, former=True),
-        rounds=5,
+        rounds=3,
     )
     benchmark.extra_info |= {
         "visits_a_second": round(VISITS / ours),
