@@ -12,6 +12,7 @@ from posebench.rng import generator_for
 from posebench.victims import VICTIMS, PoseTransferNetwork, attention, blocks
 from posebench.victims.attention import EXPLICIT_POINTS, attend
 from posebench.victims.blocks import instance_norm
+from posebench.victims.gct import SpatialAttention
 from posebench.victims.modulation import Modulation, modulate
 from tests.benchmarks.former import Former
 
@@ -55,6 +56,21 @@ def test_networks_equal_their_former_formulation(
     former, former_gradient = gradients(Former(network).train())
     torch.testing.assert_close(output, former, rtol=0, atol=1e-12)
     torch.testing.assert_close(gradient, former_gradient, rtol=1e-8, atol=1e-12)
+
+
+def test_a_frozen_attention_needs_no_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal outputs and gradients to both clouds."""
+    network = network_of("gct", 20).double().eval().requires_grad_(False)
+    found = []
+    for composed in (True, False):
+        if not composed:
+            monkeypatch.setattr(SpatialAttention, "composing_pays", lambda *_: False)
+        clouds = [0.4 * draws(2, 40, 3, seed=s) for s in range(2)]
+        leaves = [each.requires_grad_(True) for each in clouds]
+        output = network.transfer(*leaves)
+        found.append([output, *torch.autograd.grad(output.square().sum(), leaves)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["npt", "npt-mp", "gct", "gct-mp", "posemae"])

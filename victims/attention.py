@@ -25,9 +25,9 @@ KEPT = 2**24
 def attend(
     queries: Float[Tensor, "b n c"],
     keys: Float[Tensor, "b n c"],
-    values: Float[Tensor, "b n c"],
+    values: Float[Tensor, "b n d"],
     keep: Bool[Tensor, "b n"] | None = None,
-) -> Float[Tensor, "b n c"]:
+) -> Float[Tensor, "b n d"]:
     """softmax_j(Q_i . K_j) V_j, over the keys to ``keep``; logits are not scaled.
 
     Few points have their (B, N, N) map written out; of many it would not fit. There is no second

@@ -26,7 +26,7 @@ from posebench.victims.blocks import (
     point_weights,
     pooled_code,
 )
-from posebench.victims.linear import points_together
+from posebench.victims.linear import linear, points_together
 from posebench.victims.network import PoseTransferNetwork
 
 
@@ -43,12 +43,35 @@ class SpatialAttention(nn.Module):
     def forward(
         self, pose: Float[Tensor, "b n c"], identity: Float[Tensor, "b n c"]
     ) -> Float[Tensor, "b n c"]:
-        attended = attend(
-            apply_linear(self.query, pose),
-            apply_linear(self.key, identity),
-            apply_linear(self.value, pose),
-        )
+        values = apply_linear(self.value, pose)
+        if self.composing_pays(identity):
+            attended = attend(with_one(pose), self.composed_keys(identity), values)
+        else:
+            queries = apply_linear(self.query, pose)
+            attended = attend(queries, apply_linear(self.key, identity), values)
         return torch.addcmul(pose, self.gamma.to(attended.dtype), attended)
+
+    def composing_pays(self, identity: Float[Tensor, "b n c"]) -> bool:
+        """Whether :meth:`composed_keys` save a frozen network time. Training learns from queries
+        and keys apart, and in bf16 one channel more would misalign the products."""
+        frozen = not (torch.is_grad_enabled() and self.query.weight.requires_grad)
+        points, width = identity.shape[1:]
+        return frozen and identity.dtype != torch.bfloat16 and points > width
+
+    def composed_keys(self, identity: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+        """Keys that take the pose's features, with a one behind them, in the place of queries.
+
+        Q_i . K_j = [p_i, 1]^T [W_q, b_q]^T (W_k i_j + b_k): the queries' matrix moves to the keys,
+        which an attack computes no gradient of.
+        """
+        query = torch.cat([self.query.weight, self.query.bias[:, None]], dim=1).t()
+        return linear(identity, query @ self.key.weight, query @ self.key.bias)
+
+
+def with_one(x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+    """The features with a one behind each."""
+    rows = x.permute(2, 0, 1)
+    return torch.cat([rows, rows.new_ones(1, *rows.shape[1:])]).permute(1, 2, 0)
 
 
 class GCTransformer(PoseTransferNetwork):
