@@ -90,6 +90,34 @@ def test_a_victim_that_looks_at_its_batch_or_at_the_order_is_found(name: str) ->
     assert raised(SUBJECT, 13) == {13: False}
 
 
+def test_pairs_are_joined_in_smaller_batches_where_memory_runs_out() -> None:
+    """With the same finding; where two pairs do not fit, none."""
+    largest = 2
+
+    def small(pose: Tensor, identity: Tensor) -> Tensor:
+        if len(pose) > largest:
+            torch.empty(2**60)  # refused by the allocator itself
+        return plain(pose, identity)
+
+    victim = from_module(small, name="small")
+    assert raised(replace(SUBJECT, victim=victim), 13) == {13: False}
+    mixing, _ = broken(plain_subject())["mixing"]
+    assert raised(replace(SUBJECT, victim=type(mixing)(victim)), 13) == {13: True}
+    largest = 1
+    (finding,) = run_checks(replace(SUBJECT, victim=victim), (13,))
+    assert (finding.raised, finding.detail) == (None, "too little memory for two pairs at once")
+
+
+def test_want_of_memory_is_not_taken_for_a_victim_that_knows_no_float64() -> None:
+    def large(pose: Tensor, identity: Tensor) -> Tensor:
+        if pose.dtype == torch.float64:
+            torch.empty(2**60)
+        return plain(pose, identity)
+
+    with pytest.raises(RuntimeError, match="memory"):
+        raised(replace(SUBJECT, victim=from_module(large, name="large")), 7)
+
+
 def test_the_order_of_a_pose_with_points_of_its_own_number_counts_too() -> None:
     def first(pose: Tensor, identity: Tensor) -> Tensor:
         return identity + 0.01 * pose[:, :1]

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from posebench.benchmark.training.averaging import DECAY, WeightAverage
 from posebench.benchmark.training.muon import MOMENTUM, StackedMuon, orthogonalised
 from posebench.rng import generator_for
-from posebench.victims import VICTIMS, PoseTransferNetwork
+from posebench.victims import VICTIMS, PoseTransferNetwork, attention, blocks
+from posebench.victims.attention import EXPLICIT_POINTS, attend
 from posebench.victims.blocks import instance_norm
-from posebench.victims.gct import EXPLICIT_POINTS, attend
+from posebench.victims.gct import SpatialAttention
 from posebench.victims.modulation import Modulation, modulate
 from tests.benchmarks.former import Former
 
@@ -43,13 +44,33 @@ def gradients(network: nn.Module, *, bf16: bool = False) -> tuple[Tensor, Tensor
     return output.detach(), torch.cat(found)
 
 
+@pytest.mark.parametrize("composed", [True, False])
 @pytest.mark.parametrize("name", ["npt", "npt-mp", "gct", "posemae"])
-def test_networks_equal_their_former_formulation(name: str) -> None:
+def test_networks_equal_their_former_formulation(
+    name: str, composed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With matrices that follow each other multiplied first, and without."""
+    monkeypatch.setattr(blocks, "composing_pays", lambda *_: composed)
     network = network_of(name, 20).double().train()
     output, gradient = gradients(network)
     former, former_gradient = gradients(Former(network).train())
     torch.testing.assert_close(output, former, rtol=0, atol=1e-12)
     torch.testing.assert_close(gradient, former_gradient, rtol=1e-8, atol=1e-12)
+
+
+def test_a_frozen_attention_needs_no_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal outputs and gradients to both clouds."""
+    network = network_of("gct", 20).double().eval().requires_grad_(False)
+    found = []
+    for composed in (True, False):
+        if not composed:
+            monkeypatch.setattr(SpatialAttention, "composing_pays", lambda *_: False)
+        clouds = [0.4 * draws(2, 40, 3, seed=s) for s in range(2)]
+        leaves = [each.requires_grad_(True) for each in clouds]
+        output = network.transfer(*leaves)
+        found.append([output, *torch.autograd.grad(output.square().sum(), leaves)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["npt", "npt-mp", "gct", "gct-mp", "posemae"])
@@ -100,6 +121,33 @@ def test_attention_of_few_and_of_many_points_is_the_same() -> None:
     torch.testing.assert_close(attend(queries, keys, values, keep)[:, :-1], few)
     padded = attend(queries[:, :9], keys[:, :9], values[:, :9], keep[:, -9:])[:, :8]
     torch.testing.assert_close(padded, attend(queries[:, :8], keys[:, :8], values[:, :8]))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_attention_in_blocks_has_the_gradients_of_the_whole_map(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those inputs that want one, whether the map is kept or made again."""
+    inputs = [draws(2, 31, 4, seed=s) for s in range(3)]
+    keep = torch.arange(31)[None] < torch.tensor([[31], [20]])
+    found = []
+    for points in (10**6, 1):
+        monkeypatch.setattr(attention, "EXPLICIT_POINTS", points)
+        monkeypatch.setattr(attention, "KEPT", 10**6 * kept)
+        monkeypatch.setattr(attention, "BLOCK", 7 * 2 * 31)
+        for wanted in ((0, 1, 2), (0, 2), (1,)):
+            leaves = [x.clone().requires_grad_(i in wanted) for i, x in enumerate(inputs)]
+            output = attend(leaves[0], leaves[1], leaves[2], keep)
+            chosen = [leaves[i] for i in wanted]
+            found += [output, *torch.autograd.grad(output.sin().sum(), chosen, create_graph=False)]
+    half = len(found) // 2
+    for one, other in zip(found[:half], found[half:], strict=True):
+        torch.testing.assert_close(one, other)
+    leaf = inputs[0].clone().requires_grad_(True)
+    output = attend(leaf, inputs[1], inputs[2])
+    (gradient,) = torch.autograd.grad(output.sin().sum(), leaf, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.backward(gradient.sum())
 
 
 def spectrum(shape: tuple[int, int], smallest: float) -> Tensor:

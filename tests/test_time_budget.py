@@ -14,6 +14,7 @@ import pytest
 import torch
 from rich.progress import Progress as Silent
 
+from posebench.benchmark.cli import train as command
 from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.training import card, session
@@ -283,6 +284,24 @@ def test_a_budget_that_is_over_before_the_first_step(tmp_path: Path) -> None:
     options = TrainOptions(device="cpu", budget=1e-9)
     with pytest.raises(InputError, match="budget ends before the first step"):
         train_one(tiny("npt"), tmp_path / "out", None, options, Silent(disable=True))
+
+
+def test_a_command_s_budget_begins_before_it_loads_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loading torch takes seconds of it."""
+    clock = Clock(lambda *_: 0.0)
+    seen: list[TrainOptions] = []
+
+    def loading(text: str) -> float:
+        clock.now += 4.0
+        return seconds_of(text)
+
+    monkeypatch.setattr(command, "time", clock, raising=False)
+    monkeypatch.setattr("posebench.benchmark.training.time_budget.seconds_of", loading)
+    monkeypatch.setattr(command, "train_asked", lambda asked, options, bar: seen.append(options))
+    command.train(victim="npt", budget="3m")
+    assert [options.budget for options in seen] == [176.0]
 
 
 def test_times_are_read_with_their_unit() -> None:

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
+from posebench.victims.attention import attend
 from posebench.victims.blocks import (
     Head,
     PointEncoder,
@@ -25,39 +26,9 @@ from posebench.victims.blocks import (
     point_weights,
     pooled_code,
 )
-from posebench.victims.linear import points_together
+from posebench.victims.linear import linear, points_together
 from posebench.victims.network import PoseTransferNetwork
 from posebench.victims.released_names import spadain_names
-
-EXPLICIT_POINTS = 1024
-"""Clouds of more points attend in blocks: at 1,024 a sample's float32 map takes 4 MiB."""
-
-
-def attend(
-    queries: Float[Tensor, "b n c"],
-    keys: Float[Tensor, "b n c"],
-    values: Float[Tensor, "b n c"],
-    keep: Bool[Tensor, "b n"] | None = None,
-) -> Float[Tensor, "b n c"]:
-    """softmax_j(Q_i . K_j) V_j, over the keys to ``keep``; logits are not scaled.
-
-    Few points have their (B, N, N) map written out, which is five times faster on a CPU; of many
-    it would not fit.
-    """
-    if keys.shape[1] > EXPLICIT_POINTS:
-        attended = nn.functional.scaled_dot_product_attention(
-            queries[:, None].contiguous(),
-            keys[:, None].contiguous(),
-            values[:, None].contiguous(),
-            attn_mask=None if keep is None else keep[:, None, None, :],
-            scale=1.0,
-        )
-        return points_together(attended[:, 0])
-    logits = torch.bmm(queries, keys.transpose(1, 2))
-    if keep is not None:
-        logits = logits.masked_fill(~keep[:, None, :], -torch.inf)
-    # (V^T A^T)^T lies in memory as (B, C, N); nearer to the other features than (B, N, C).
-    return torch.bmm(values.transpose(1, 2), logits.softmax(dim=-1).transpose(1, 2)).transpose(1, 2)
 
 
 class SpatialAttention(nn.Module):
@@ -73,12 +44,35 @@ class SpatialAttention(nn.Module):
     def forward(
         self, pose: Float[Tensor, "b n c"], identity: Float[Tensor, "b n c"]
     ) -> Float[Tensor, "b n c"]:
-        attended = attend(
-            apply_linear(self.query, pose),
-            apply_linear(self.key, identity),
-            apply_linear(self.value, pose),
-        )
+        values = apply_linear(self.value, pose)
+        if self.composing_pays(identity):
+            attended = attend(with_one(pose), self.composed_keys(identity), values)
+        else:
+            queries = apply_linear(self.query, pose)
+            attended = attend(queries, apply_linear(self.key, identity), values)
         return torch.addcmul(pose, self.gamma.to(attended.dtype), attended)
+
+    def composing_pays(self, identity: Float[Tensor, "b n c"]) -> bool:
+        """Whether :meth:`composed_keys` save a frozen network time. Training learns from queries
+        and keys apart, and in bf16 one channel more would misalign the products."""
+        frozen = not (torch.is_grad_enabled() and self.query.weight.requires_grad)
+        points, width = identity.shape[1:]
+        return frozen and identity.dtype != torch.bfloat16 and points > width
+
+    def composed_keys(self, identity: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+        """Keys that take the pose's features, with a one behind them, in the place of queries.
+
+        Q_i . K_j = [p_i, 1]^T [W_q, b_q]^T (W_k i_j + b_k): the queries' matrix moves to the keys,
+        which an attack computes no gradient of.
+        """
+        query = torch.cat([self.query.weight, self.query.bias[:, None]], dim=1).t()
+        return linear(identity, query @ self.key.weight, query @ self.key.bias)
+
+
+def with_one(x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+    """The features with a one behind each."""
+    rows = x.permute(2, 0, 1)
+    return torch.cat([rows, rows.new_ones(1, *rows.shape[1:])]).permute(1, 2, 0)
 
 
 class GCTransformer(PoseTransferNetwork):
@@ -124,27 +118,27 @@ class GCTransformer(PoseTransferNetwork):
         generator: Generator | None = None,
     ) -> Float[Tensor, "b n 3"]:
         pose, identity = points_together(pose), points_together(identity)
-        p = self.encoder(pose)
         i = self.encoder(identity)
+        p: Tensor = apply_linear(self.projections[0], self.encoder(pose))
         for number in range(len(self.stages)):
             if self.recompute and torch.is_grad_enabled():
                 p, i = checkpoint(self.stage, number, p, i, identity, use_reentrant=False)
             else:
                 p, i = self.stage(number, p, i, identity)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+        return p
 
     def stage(
         self,
         number: int,
         p: Float[Tensor, "b n c"],
-        i: Float[Tensor, "b n c"],
+        i: Float[Tensor, "b n k"],
         identity: Float[Tensor, "b n 3"],
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
-        """Both streams through one stage; what ``recompute`` does again in the backward pass."""
-        project = self.projections[number]
-        p, i = apply_linear(project, p), apply_linear(project, i)
-        p = self.stages[number](self.attentions[number](p, i), identity)
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n c"]]:
+        """Both streams through one stage, the pose's with the layer that follows; what
+        ``recompute`` does again in the backward pass."""
+        i = apply_linear(self.projections[number], i)
+        then = [*self.projections[1:], self.head][number]
+        p = self.stages[number](self.attentions[number](p, i), identity, then=then)
         return p, i
 
 
@@ -179,13 +173,11 @@ class GCTransformerMaxPool(GCTransformer):
         weights = point_weights(identity_mask, identity.dtype)
         pose, identity = points_together(pose), points_together(identity)
         p = pooled_code(self.encoder, pose, pose_mask)
-        for project, attend, stage in zip(
-            self.projections, self.attentions, self.stages, strict=True
-        ):
-            assert isinstance(attend, SpatialAttention)
-            p = apply_linear(project, p)
-            value = apply_linear(attend.value, p)
+        p = apply_linear(self.projections[0], p)
+        following = [*self.projections[1:], self.head]
+        for attention, stage, then in zip(self.attentions, self.stages, following, strict=True):
+            assert isinstance(attention, SpatialAttention)
+            value = apply_linear(attention.value, p)
             mean = average(value, None if value.shape[1] == 1 else weights)
-            p = stage(p + attend.gamma * mean, identity, weights)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+            p = stage(p + attention.gamma * mean, identity, weights, then=then)
+        return p

@@ -8,6 +8,7 @@ speed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -27,13 +28,34 @@ def linear(
     Features may carry more channels than the weight reads, zeros behind the others
     (:func:`filled`); the result is then filled as well. Norm and modulation leave them zero.
     """
+    return linear_sum((x,), (weight,), bias)
+
+
+def linear_sum(
+    features: Sequence[Float[Tensor, "b n _"]],
+    weights: Sequence[Float[Tensor, "d _"]],
+    bias: Float[Tensor, "d"] | None,
+) -> Float[Tensor, "b n e"]:
+    """The sum of a :func:`linear` layer of each of the features, without a pass for the sum."""
+    columns, weight, bias = _aligned(features[0], weights[0], bias)
+    total = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
+    for x, matrix in zip(features[1:], weights[1:], strict=True):
+        columns, weight, _ = _aligned(x, matrix, None)
+        # Autocast does not reach in-place products.
+        total.addmm_(weight.to(total.dtype), columns.to(total.dtype))
+    return total.view(-1, *features[0].shape[:2]).permute(1, 2, 0)
+
+
+def _aligned(
+    x: Float[Tensor, "b n c"], weight: Float[Tensor, "d k"], bias: Float[Tensor, "d"] | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Features as columns (C, B N), and a layer that reads all their channels."""
     columns = x.permute(2, 0, 1).flatten(1)
     surplus = len(columns) - weight.shape[1]
     if surplus:
         weight = nn.functional.pad(weight, (0, surplus))
         weight, bias = filled(x, weight, bias)
-    product = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
-    return product.view(-1, *x.shape[:2]).permute(1, 2, 0)
+    return columns, weight, bias
 
 
 def filled(

@@ -11,7 +11,6 @@ parameters (6,054,941 at width 1024), outputs and gradients. Two things a reader
 
 from __future__ import annotations
 
-import torch
 from torch import Generator, Tensor, nn
 
 from posebench.interfaces import VictimSpec
@@ -20,13 +19,12 @@ from posebench.victims.blocks import (
     Head,
     PointEncoder,
     ResidualStage,
-    apply_linear,
     code_linear,
     initialise,
     point_weights,
     pooled_code,
 )
-from posebench.victims.linear import filled, linear, points_together
+from posebench.victims.linear import filled, linear, linear_sum, points_together
 from posebench.victims.network import PoseTransferNetwork
 from posebench.victims.released_names import spadain_names
 
@@ -74,11 +72,10 @@ class NPT(PoseTransferNetwork):
         weights = point_weights(identity_mask, identity.dtype)
         pose, identity = points_together(pose), points_together(identity)
         x = self.join(pose, identity, pose_mask)
-        x = self.stages[0](x, identity, weights)
-        for project, stage in zip(self.projections[1:], self.stages[1:], strict=True):
-            x = stage(apply_linear(project, x), identity, weights)
-        coordinates: Tensor = self.head(x)
-        return coordinates
+        following = [*self.projections[1:], self.head]
+        for stage, then in zip(self.stages, following, strict=True):
+            x = stage(x, identity, weights, then=then, normed=then is not self.head)
+        return x
 
     def join(
         self,
@@ -90,13 +87,9 @@ class NPT(PoseTransferNetwork):
         features = self.encoder(pose, point_weights(pose_mask, pose.dtype))
         first = self.projections[0]
         assert isinstance(first, nn.Linear)
-        weight, bias = filled(features, first.weight, first.bias)
-        parts = [each.permute(2, 0, 1) for each in (features, identity.to(features.dtype))]
-        surplus = len(weight) - len(first.weight)
-        if surplus:
-            parts.append(parts[0].new_zeros(surplus, *features.shape[:2]))
-            weight = nn.functional.pad(weight, (0, surplus))
-        return linear(torch.cat(parts).permute(1, 2, 0), weight, bias)
+        weight, _ = filled(features, first.weight, None)  # a norm follows: no bias
+        parts = weight.split([self.width, 3], dim=1)
+        return linear_sum((features, identity), parts, None)
 
 
 class NPTMaxPool(NPT):

@@ -42,6 +42,7 @@ from torch import Generator, Tensor, nn
 from posebench.errors import InputError
 from posebench.interfaces import VictimSpec
 from posebench.shapes import Bool, Float
+from posebench.victims.attention import attend
 from posebench.victims.blocks import (
     Head,
     PointEncoder,
@@ -52,7 +53,7 @@ from posebench.victims.blocks import (
     point_weights,
     pooled_code,
 )
-from posebench.victims.gct import SpatialAttention, attend
+from posebench.victims.gct import SpatialAttention
 from posebench.victims.linear import points_together
 from posebench.victims.network import PoseTransferNetwork
 
@@ -165,15 +166,16 @@ class PoseMAE(PoseTransferNetwork):
         else:
             p = pooled_code(self.encoder, pose, pose_mask)
         i = self.encoder(identity, weights)
+        p = apply_linear(self.projections[0], p)
+        following = [*self.projections[1:], self.head]
         for number, (project, stage) in enumerate(zip(self.projections, self.stages, strict=True)):
-            p, i = apply_linear(project, p), apply_linear(project, i)
+            i = apply_linear(project, i)
             if self.attention == "channel":
                 p = self.attentions[number](p, i, weights)
             elif self.attention == "spatial":
                 p = self.attend_spatially(number, p, i, identity_mask)
-            p = stage(p, identity, weights)
-        coordinates: Tensor = self.head(p)
-        return coordinates
+            p = stage(p, identity, weights, then=following[number])
+        return p
 
     def draw_scales(
         self, count: int, device: torch.device, generator: Generator | None

@@ -1,4 +1,4 @@
-"""Victims made of other victims: equal point counts on demand, and victim plus defence."""
+"""Victims made of other victims: equal point counts, a defence in front, lower precision."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ def any_count(victim: Victim) -> Victim:
     """The victim itself if it takes pose sources of any size and mask, else behind EqualPoints."""
     free = victim.spec.masks and victim.spec.point_counts == "free"
     return victim if free else EqualPoints(victim)
+
+
+@dataclass(frozen=True)
+class InBf16:
+    """A victim whose matrix products take bfloat16, forward and backward.
+
+    Its weights stay as they are; norms keep float32 statistics, and the built-in networks compute
+    coordinates in float32.
+    """
+
+    victim: Victim
+
+    @property
+    def spec(self) -> VictimSpec:
+        return self.victim.spec
+
+    def __call__(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> Clouds:
+        with torch.autocast(pose.points.device.type, torch.bfloat16):
+            output = self.victim(pose, identity, generator=generator)
+        return output.replace(output.points.to(pose.points.dtype))
 
 
 @dataclass(frozen=True)

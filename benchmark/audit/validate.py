@@ -68,6 +68,9 @@ def placed_problems(record: Record, path: Path) -> Iterator[Problem]:
     yield from name_problems(record.cell, ATTACKS, DEFENSES)
     yield from task_problems(record)
     yield from weights_problems(record.cell)
+    if record.cell.precision != "float32":
+        message = f"is {record.cell.precision!r}: only attacks on float32 stand in tables"
+        yield Problem("cell.precision", message)
     expected = record_path(Path(), record).name
     if path.name != expected:
         message = f"belongs in a file named {expected}: was a field changed, or the file renamed?"

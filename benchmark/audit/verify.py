@@ -86,6 +86,7 @@ def rerun_of(
         vertices=cell.vertices,
         seed=cell.seed,
         weights=source.weights,
+        precision=cell.precision,
     )
     return Rerun(record, evaluation, place)
 

@@ -17,15 +17,17 @@ from torch import Generator, Tensor, nn
 from posebench.attacks.gradient import pose_gradient, pose_values
 from posebench.benchmark.checks.subject import Subject, joined
 from posebench.benchmark.evaluation.measure import predict
+from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.evaluation.metrics import pmd
 from posebench.cloud import Clouds
+from posebench.errors import out_of_memory
 from posebench.interfaces import Batch
 from posebench.objective import pmd as pmd_of_clouds
 from posebench.rng import generator_for
 from posebench.victims.wrappers import EqualPoints
 
 TOGETHER = 8
-"""Pairs in one batch of check 13, as many as ``posebench run`` takes."""
+"""Pairs in one batch of check 13, as many as ``posebench run`` takes; fewer if memory runs out."""
 
 
 def gradient_right(subject: Subject) -> tuple[bool | None, str]:
@@ -39,6 +41,8 @@ def gradient_right(subject: Subject) -> tuple[bool | None, str]:
         try:
             _, gradient = pose_gradient(system, batch, batch.pose, objective=pmd_of_clouds)
         except RuntimeError as error:
+            if out_of_memory(error):
+                raise
             return None, f"does not run in float64: {str(error).splitlines()[0][:80]}"
         if not bool(torch.isfinite(gradient).all()):
             return True, "the gradient is not finite"
@@ -81,8 +85,14 @@ def batch_free(subject: Subject) -> tuple[bool | None, str]:
         return None, "not defined for a random victim"
     parts = subject.pairs()
     alone = [predict(subject.system, part, subject.seed).points for part in parts]
-    groups = [parts[i : i + TOGETHER] for i in range(0, len(parts), TOGETHER)]
-    together = [predict(subject.system, joined(group), subject.seed).points for group in groups]
+
+    def outputs(count: int) -> tuple[int, list[Tensor]]:
+        groups = [parts[i : i + count] for i in range(0, len(parts), count)]
+        return count, [predict(subject.system, joined(g), subject.seed).points for g in groups]
+
+    count, together = halving(outputs, min(TOGETHER, len(parts)))
+    if count < min(2, len(parts)):
+        return None, "too little memory for two pairs at once"
     size = max(float(points.abs().max()) for points in alone)
     mixed = float((torch.cat(alone) - torch.cat(together)).abs().max())
     turned = max(
@@ -90,7 +100,7 @@ def batch_free(subject: Subject) -> tuple[bool | None, str]:
     )
     raised = max(mixed, turned) > 1e-5 * size
     return raised, (
-        f"largest change, metres: among {len(groups[0])} pairs {mixed:.1e}, "
+        f"largest change, metres: among {count} pairs {mixed:.1e}, "
         f"points in another order {turned:.1e}"
     )
 

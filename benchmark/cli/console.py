@@ -107,6 +107,12 @@ def print_record(console: Console, result: CellResult) -> None:
             f"{cost.forwards} forward and {cost.backwards} backward a sample; "
             f"{result.seconds:.1f} s"
         )
+    rough = record.metrics.attacked.get("bf16_pmd")
+    if rough is not None:
+        console.print(
+            f"{record.cell.weights.training}: attacked in bf16, which would say "
+            f"{rough.mean * 1e4:.1f}; measured in float32"
+        )
     for flag in record.flags:
         console.print(f"[bold red]flag[/] {flag} (docs/flags.md)")
     console.print(f"record {result.path}", soft_wrap=True, markup=False)

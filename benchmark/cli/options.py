@@ -120,6 +120,13 @@ Surrogate = Annotated[
 # ---- how it is computed, and where results go
 
 BatchSize = Annotated[int, typer.Option(help="Pairs at once; does not change results.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of what attacks see; bf16 is for large studies, and no table shows it.",
+        autocompletion=words("float32", "bf16"),
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of all that is random: attacks, noise and defences.")]
 Device = Annotated[
     str,

@@ -20,15 +20,16 @@ def progress_bar(unit: str, *, quiet: bool) -> Iterator[Progress]:
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeRemainingColumn,
     )
+
+    from posebench.benchmark.cli.time_left import TimeLeft
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
-        TimeRemainingColumn(),
+        TimeLeft(),
     )
     console = Console(stderr=True)
     # A log file would get an empty line; of many processes only the first draws.

@@ -89,6 +89,7 @@ def run(
     batch_size: options.BatchSize = 8,
     size: options.Size = "compact",
     seed: options.Seed = 0,
+    precision: options.Precision = "float32",
     device: options.Device = "auto",
     out: options.OutFolder = Path("runs"),
     plot: Plot = None,
@@ -117,6 +118,7 @@ def run(
         samples=samples,
         size=size,
         seed=seed,
+        precision=precision,
     )
     settings = RunSettings(asked, batch_size, device, out)
     run_and_show(settings, plot, as_json)

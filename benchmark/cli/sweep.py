@@ -123,7 +123,8 @@ def run_left(planned: list[Job], left: list[Job], out: Path, workers: Workers, n
     failed = {}
     if left:
         with progress_bar("cells", quiet=False) as bar:
-            task = bar.add_task(name, total=total, completed=total - missing)
+            there = total - missing
+            task = bar.add_task(name, total=total, completed=there, first=there)
             failed = write_outcomes(
                 outcomes(left, workers), out, lambda cells: bar.advance(task, cells)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,15 +130,13 @@ def train(
     out: Out = None,
 ) -> None:
     """Train a victim; stop and start again at any time, it goes on where it was."""
+    began = time.monotonic()  # loading torch is part of a budget
     from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
-    from posebench.errors import InputError
 
     signals = StopSignals()
-    limit = None if budget is None else seconds_of(budget)
+    limit = None if budget is None else seconds_of(budget) - (time.monotonic() - began)
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
-    if (victim is None) == (recipe is None):
-        raise InputError("name either a --victim or a --recipe")
     attack: Options = {
         "eps": eps,
         "iterations": iterations,
@@ -192,8 +191,12 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
     """Train all runs of a recipe file, or one victim.
 
     Raises:
-        InputError: an option that what is trained does not heed.
+        InputError: nothing or two things to train, or an option that what is trained does not heed.
     """
+    from posebench.errors import InputError
+
+    if (asked.victim is None) == (asked.recipe is None):
+        raise InputError("name either a --victim or a --recipe")
     if asked.recipe is not None:
         refuse_given(
             {

@@ -14,7 +14,7 @@ from posebench.attacks.gradient import draws_of, pose_values
 from posebench.attacks.restarts import better
 from posebench.benchmark.evaluation.access import Surrogate, fit_universal
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
-from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.benchmark.evaluation.plan import Evaluation, Plan, metric_of, plan_evaluation
 from posebench.benchmark.evaluation.table import Table, metrics_of
 from posebench.benchmark.records.environment import environment
@@ -131,7 +131,7 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
 
 def add_clean(plan: Plan, given: Evaluation, batch: Batch, tables: list[Table]) -> None:
     """Measure a batch's unattacked poses into every table."""
-    clean = measure(plan.system, batch, given.seed)
+    clean = measured(plan, batch, given.seed)
     trivial = trivial_pmd(plan.pairs, batch)
     kept = {}
     if given.defense is not None:
@@ -167,13 +167,22 @@ def add_attacked(
     }
     if given.defense is not None:
         others["kept"] = kept_share(given.defense, result.pose, seed)
-    attacked = measure(plan.system, batch.with_pose(result.pose), seed)
+    attacked = measured(plan, batch.with_pose(result.pose), seed)
     effort = {}
     if result.effort is not None:
         effort = {"gradients": result.effort.gradients, "late_gain": result.effort.late_gain}
     table.add(attacked=attacked, norms=norms, others=others, effort=effort)
     table.count(result, len(batch))
     return result
+
+
+def measured(plan: Plan, batch: Batch, seed: int) -> dict[str, Tensor]:
+    """All metrics; of a study in lower precision also the PMD in it, whose distance from the
+    other is the error that it makes."""
+    found = measure(plan.system, batch, seed)
+    if plan.rough is not None:
+        found["bf16_pmd"] = measure(plan.rough, batch, seed, {"pmd": pmd})["pmd"]
+    return found
 
 
 def worse(

@@ -7,7 +7,7 @@ harness makes its records from the same ``Plan``: planned and written cells cann
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, cast
 
@@ -20,8 +20,8 @@ from posebench.benchmark.records.types import Access, AttackCell, Cell, DefenseC
 from posebench.defenses import defense_name
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget, Defense, Victim
-from posebench.norms import AccessKind
-from posebench.victims.wrappers import Defended, EqualPoints, any_count
+from posebench.norms import AccessKind, Precision
+from posebench.victims.wrappers import Defended, EqualPoints, InBf16, any_count
 
 EOT_DRAWS = 8
 """Draws that attacks on a stochastic victim average their loss over; never those of evaluation."""
@@ -41,6 +41,7 @@ class Evaluation:
         vertices: of each mesh, where the task offers a choice.
         seed: of attacks, noise baselines and defences.
         weights: where the victim's weights came from, for the record.
+        precision: of what attacks see; numbers are float32's.
     """
 
     victim: Victim
@@ -53,6 +54,7 @@ class Evaluation:
     vertices: int = 1700
     seed: int = 0
     weights: Weights = field(default_factory=Weights)
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Plan:
         pairs: the task's samples.
         system: the victim with its wrappers and its defence.
         seen: what attacks get; behind EOT where a draw is involved.
+        rough: the system in the lower precision that attacks saw; None where that is float32.
         cells: the cell of each attack's record.
     """
 
     pairs: PairTask
     system: Victim
     seen: Victim
+    rough: Victim | None
     cells: tuple[Cell, ...]
 
     @property
@@ -85,14 +89,18 @@ def plan_evaluation(given: Evaluation) -> Plan:
     """
     pairs = load_task(given.task, samples=given.samples, vertices=given.vertices)
     victim, surrogate, defense = given.victim, given.surrogate, given.defense
+    shown = victim
+    if given.precision == "bf16":
+        shown = InBf16(victim)
+        surrogate = surrogate and replace(surrogate, victim=InBf16(surrogate.victim))
     budgets = [attack.budget for attack in given.attacks if attack is not None]
     if not pairs.keeps_count or any(budget.counts_points for budget in budgets):
-        victim = any_count(victim)
+        victim, shown = any_count(victim), any_count(shown)
         surrogate = None if surrogate is None else surrogate.any_count()
     if given.access != "transfer" and any(isinstance(each, Transfer) for each in given.attacks):
         raise InputError("attack 'transfer' needs access 'transfer' and a surrogate")
-    system = victim if defense is None else Defended(victim, defense)
-    seen = seen_by_attack(victim, defense, given.access, surrogate)
+    system, rough = (v if defense is None else Defended(v, defense) for v in (victim, shown))
+    seen = seen_by_attack(shown, defense, given.access, surrogate)
     check_growing(budgets)
     cells = tuple(
         Cell(
@@ -108,10 +116,12 @@ def plan_evaluation(given: Evaluation) -> Plan:
             wrappers=wrappers(system),
             seed=given.seed,
             draws=EVALUATION_DRAWS if system.spec.stochastic else 1,
+            precision=given.precision,
         )
         for number, attack in enumerate(given.attacks)
     )
-    return Plan(pairs, system, EOT(seen, EOT_DRAWS) if seen.spec.stochastic else seen, cells)
+    seen = EOT(seen, EOT_DRAWS) if seen.spec.stochastic else seen
+    return Plan(pairs, system, seen, None if shown is given.victim else rough, cells)
 
 
 def check_growing(budgets: Sequence[Budget]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.fields import STRICT
 from posebench.interfaces import Attack, Budget, Defense
-from posebench.norms import Norm, Unit
+from posebench.norms import Norm, Precision, Unit
 from posebench.registry import unknown
 from posebench.threats import Threat, find_threat
 from posebench.victims import SIZES
@@ -52,6 +52,7 @@ class EvaluationSettings:
         samples: its first so many pairs.
         size: registry name; decides vertex count and shipped weights.
         seed: of attacks, noise baselines and defences.
+        precision: of what attacks see: "float32", or "bf16" for studies that no table ranks.
     """
 
     __pydantic_config__ = STRICT
@@ -72,6 +73,7 @@ class EvaluationSettings:
     samples: int = 32
     size: str = "compact"
     seed: int = 0
+    precision: str = "float32"
 
     def completed(self) -> EvaluationSettings:
         """What follows from the threat model and from the attack's name filled in.
@@ -149,6 +151,7 @@ def evaluation_of(settings: EvaluationSettings, source: Source) -> Evaluation:
         vertices=SIZES[settings.size].vertices,
         seed=settings.seed,
         weights=source.weights,
+        precision=cast(Precision, settings.precision),
     )
 
 
@@ -160,6 +163,8 @@ def checked(settings: EvaluationSettings) -> EvaluationSettings:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
+    if settings.precision not in get_args(Precision):
+        raise unknown("precision", settings.precision, get_args(Precision))
     parse_task(settings.task)
     if settings.defense == NONE and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")

@@ -46,8 +46,8 @@ PAIRS = 16
 NAMES = {"samples": "pairs"}
 """Field of the settings -> its key in a gate, where that is another."""
 
-ABSENT = ("surrogate", "seed")
-"""Fields of the settings that a gate decides itself: it has no surrogate, and seeds of its own."""
+ABSENT = ("surrogate", "seed", "precision")
+"""Fields of the settings that a gate decides itself: no surrogate, seeds of its own, float32."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ def checked_cell(cell: GateCell) -> GateCell:
         ("access", asked.access or "oblivious", ACCESS),
         ("norm", asked.norm or "l2", get_args(Norm)),
         ("eps unit", asked.eps_unit, get_args(Unit)),
+        ("precision", asked.precision, ("float32",)),
     ):
         if value not in known:
             raise unknown(kind, value, known)

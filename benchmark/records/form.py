@@ -41,7 +41,12 @@ LEVELS: dict[str, dict[str, str]] = {
 }
 """Level of a cell -> its field -> the JSON cell's key."""
 
-ADDED = {"attack_version": 1, "metric": "pmd", "surrogate_sha256": None}
+ADDED = {
+    "attack_version": 1,
+    "metric": "pmd",
+    "surrogate_sha256": None,
+    "precision": "float32",
+}
 """Keys that a JSON cell has only where they differ from this: older cells keep their hashes."""
 
 UNDER_ATTACK = ("noise_pmd", "norms", "radius", "intervals", "effort")

@@ -112,7 +112,7 @@ def _flat_cell(definitions: Json) -> Json:
                 required += [] if key in ADDED else [key]
         else:
             found[name] = field
-        if name not in kinds:
+        if name not in kinds and name not in ADDED:
             required.append(name)
     return {**cell, "properties": found, "required": required}
 

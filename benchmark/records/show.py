@@ -27,6 +27,8 @@ def record_rows(record: Record) -> list[tuple[str, str]]:
         rows.append(("attack", f"{attack.name} {attack.eps:g} {attack.unit} ({attack.norm})"))
         rows.append(("attacked PMD x1e-4", _shown(metrics.pmd)))
         rows.append(("random noise of that size", _shown(metrics.attack.noise_pmd)))
+    if cell.precision != "float32":
+        rows.append(("attacked in", cell.precision))
     easiest = min(metrics.trivial, key=metrics.trivial.__getitem__)
     rows.append(("without any skill", f"{metrics.trivial[easiest] * 1e4:.1f} ({easiest})"))
     rows.append(("flags", ", ".join(record.flags) or "none"))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from posebench.benchmark.records.show import record_html, record_text
 from posebench.benchmark.stats.bootstrap import Summary
 from posebench.fields import STRICT, Count, Interval, Least, Matches, Most, Name, Number, Sha256
-from posebench.norms import AccessKind, Norm, Unit
+from posebench.norms import AccessKind, Norm, Precision, Unit
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object whose keys are not ours to know: a recipe, a network's constructor arguments."""
@@ -119,6 +119,8 @@ class Cell:
     """Of attack, noise baseline and defences."""
     draws: Count
     """Outputs that each number is a mean over; 1 unless something is random."""
+    precision: Precision = "float32"
+    """Of what the attack sees. What is measured is float32's; PMD in bf16 stands beside it."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +89,20 @@ def marked_tables(
     }
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python's search for circular garbage waits: thousands of records make it read millions of
+    numbers again and again, and hold no circles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+@uncollected()
 def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[Path, str]:
     """Path -> content of every generated file.
 

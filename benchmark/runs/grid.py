@@ -65,6 +65,7 @@ class Grid:
     seeds: tuple[int, ...] = (0,)
     samples: int = 32
     size: str = "compact"
+    precision: str = "float32"
 
 
 KEYS_OF_ATTACKS = (
@@ -89,7 +90,9 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     ),
     "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
     "seeds": ((int,), "a whole number or a list of them"),
-    **dict.fromkeys(("eps_unit", "objective", "surrogate", "size"), ((str,), "a name")),
+    **dict.fromkeys(
+        ("eps_unit", "objective", "surrogate", "size", "precision"), ((str,), "a name")
+    ),
     **dict.fromkeys(("iterations", "samples"), ((int,), "a whole number")),
 }
 """What TOML may hold for a key, and how to say so."""
@@ -195,6 +198,7 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             samples=grid.samples,
             size=grid.size,
             seed=seed,
+            precision=grid.precision,
         )
 
 

@@ -137,7 +137,7 @@ def train_one(
                 folder,
                 start=network,
                 how=HowToTrain(device, options.compiled, options.recompute),
-                report=reporting(log, recipe, folder.name, bar),
+                report=reporting(log, recipe, folder.name, bar, end),
                 deadline=training_end,
                 deferred=options.deferred,
             )
@@ -198,9 +198,9 @@ def finished(path: Path, recipe: Recipe, *, paced: bool) -> bool:
 
 
 def reporting(
-    log: TrainingLog, recipe: Recipe, name: str, bar: rich.progress.Progress
+    log: TrainingLog, recipe: Recipe, name: str, bar: rich.progress.Progress, end: float
 ) -> Callable[[Progress], None]:
-    """What a run's reports go to: its log and the progress bar."""
+    """What a run's reports go to: its log and the progress bar; ``end`` is of its budget."""
     job = bar.add_task(name, total=recipe.steps)
 
     def report(progress: Progress) -> None:
@@ -209,7 +209,9 @@ def reporting(
         if progress.attacked_loss:
             text += f", attacked {progress.attacked_loss * 1e4:.1f}e-4"
         text += f", {progress.samples_per_second:.0f}/s"
-        bar.update(job, completed=progress.step, total=progress.steps, description=text)
+        left = (progress.steps - progress.step) * recipe.batch / progress.samples_per_second
+        left = min(left, end - time.monotonic())
+        bar.update(job, completed=progress.step, total=progress.steps, description=text, ends=left)
 
     return report
 

@@ -1,8 +1,9 @@
-"""NPT, NPT-MP and GC-Transformer in the plain formulation of the released networks.
+"""The four networks in the plain formulation of the released ones, or of the paper.
 
 Kernel-1 convolutions on (B, C, N), torch's instance norm, codes tiled over the points, the map of
-attention written out. The parameters are those of a present network. What forward and input
-gradient are measured against, in float32.
+attention written out; 3D-PoseMAE, never released, in the paper's words on GC-Transformer's decoder.
+The parameters are those of a present network. What forward and input gradient are measured
+against, in float32.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, instance_norm
 
-from posebench.victims import NPT, GCTransformer, NPTMaxPool, PoseTransferNetwork
+from posebench.victims import NPT, GCTransformer, NPTMaxPool, PoseMAE, PoseTransferNetwork
 from posebench.victims.blocks import ResidualStage
 from posebench.victims.gct import SpatialAttention
 
@@ -49,16 +50,25 @@ def attend(attention: nn.Module, p: Tensor, i: Tensor) -> Tensor:
     return p + attention.gamma * (conv(attention.value, p) @ weights.transpose(1, 2))
 
 
+def attend_channels(attention: nn.Module, p: Tensor, i: Tensor) -> Tensor:
+    """Eq. 1 and 2 of 3D-PoseMAE, logits averaged over the points."""
+    logits = conv(attention.query, p) @ conv(attention.key, i).transpose(1, 2) / i.shape[2]
+    return p + attention.gamma * (logits.softmax(dim=-1) @ conv(attention.value, p))
+
+
 def transfer(network: PoseTransferNetwork, pose: Tensor, identity: Tensor) -> Tensor:
     """What ``network.transfer(pose, identity)`` computes, (B, N, 3)."""
     xyz = identity.transpose(1, 2)
-    if isinstance(network, GCTransformer):
+    if isinstance(network, (GCTransformer, PoseMAE)):
         p, i = (encode(network.encoder, x) for x in (pose.transpose(1, 2), xyz))
+        pooled = isinstance(network, PoseMAE)
+        if pooled:
+            p = p.amax(dim=2, keepdim=True).expand(-1, -1, xyz.shape[2])
         for project, attention, stage in zip(
             network.projections, network.attentions, network.stages, strict=True
         ):
             p, i = conv(project, p), conv(project, i)
-            p = run_stage(stage, attend(attention, p, i), xyz)
+            p = run_stage(stage, (attend_channels if pooled else attend)(attention, p, i), xyz)
     else:
         assert isinstance(network, NPT)
         p = encode(network.encoder, pose.transpose(1, 2))
