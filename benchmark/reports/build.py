@@ -14,6 +14,7 @@ from posebench.benchmark.evaluation.cost import VictimCost, read_costs
 from posebench.benchmark.evaluation.parts_record import read_parts
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.ascents import ascent_table
+from posebench.benchmark.reports.claims import claim_table
 from posebench.benchmark.reports.corruptions import corruption_tables
 from posebench.benchmark.reports.costs import costs_markdown
 from posebench.benchmark.reports.csv_table import csv_text
@@ -81,6 +82,7 @@ def marked_tables(
     return {
         "headline": headline(records),
         "ascents": ascent_table(records),
+        "claims": claim_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
