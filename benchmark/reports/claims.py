@@ -1,6 +1,6 @@
 """The paper's claims, its numbers, ours, and whether they hold: the second table of the README.
 
-The verdict is a rule, not an opinion. The claims are about factors: one holds where ours is at least
+The verdict is a rule, not an opinion. Claims are about factors: one holds where ours is at least
 ``HELD`` for every victim, and depends on the column where it holds in one and not in another.
 """
 
