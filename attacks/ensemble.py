@@ -45,8 +45,9 @@ from posebench.shapes import Float
 ENOUGH = 0.01
 """Relative gain of the last third of a sample's gradients below which it stops."""
 
-LEAST = 200
-"""Gradients before a sample may stop: by then every kind of round has run once."""
+LEAST = 350
+"""Gradients before a sample may stop: the last third of them has then seen shaken rounds, which are
+the ones that still find something late."""
 
 SEARCHES = 60
 """Forwards of the random search."""
@@ -78,7 +79,7 @@ class PTEnsemble:
 
     budget: Budget
     objective: str = "pmd"
-    most: int = 500
+    most: int = 800
     version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -115,12 +116,14 @@ class PTEnsemble:
                 yield adam(50, "edge")
                 yield apgd(50, "shaken")
         else:
-            yield adam(100, "clean")
+            yield adam(150, "clean")
+            yield adam(50, "shaken")
             if self.budget.norm != "smooth":  # which has no steepest step
                 yield apgd(50, "clean")
+            yield adam(100, "shaken")
+            if self.budget.norm != "smooth":
                 yield adam(50, "search")
             while True:
-                yield adam(50, "shaken")
                 yield adam(50, "edge")
                 yield adam(100, "shaken")
 

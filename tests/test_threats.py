@@ -143,7 +143,7 @@ def test_the_ensemble_is_no_weaker_than_its_first_round_and_says_what_it_spent(t
     asked = find_threat(threat)
     budget = replace(asked.budget, eps=0.1) if asked.budget.norm == "sparse" else asked.budget
     batch, network = random_batch((20, 20)), small("npt-mp")
-    attack = PTEnsemble(budget, objective=asked.objective, most=250)
+    attack = PTEnsemble(budget, objective=asked.objective, most=400)
     result = run_attack(attack, network, batch, generator=generator_for(4))
     assert result.loss is not None
     assert result.effort is not None
@@ -176,16 +176,18 @@ def test_an_ensemble_does_not_depend_on_its_batch_and_eps_0_is_the_clean_pose() 
 def test_the_last_third_is_that_of_each_sample() -> None:
     found = Found(torch.tensor([1.0, 1.0]))
     everybody = torch.arange(2)
-    found.add(everybody, torch.tensor([2.0, 1.0]), 100)
-    found.add(everybody, torch.tensor([2.0, 3.0]), 100)
-    assert found.spent.tolist() == [200, 200]
-    # Two thirds of 200 are 133: the value after 100 counts.
+    found.add(everybody, torch.tensor([2.0, 1.0]), 200)
+    assert found.going_on(LEAST).tolist() == [0, 1], "too early to tell"
+    found.add(everybody, torch.tensor([2.0, 3.0]), 200)
+    assert found.spent.tolist() == [400, 400]
+    # Two thirds of 400 are 266: the value after 200 counts.
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 2.0]))
-    assert found.going_on(500).tolist() == [1]
-    found.add(torch.tensor([1]), torch.tensor([3.0]), 100)
+    assert found.going_on(900).tolist() == [1]
+    assert not len(found.going_on(400))
+    found.add(torch.tensor([1]), torch.tensor([3.0]), 200)
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 0.0]))
-    assert not len(found.going_on(500))
-    assert found.spent.tolist() == [200, 300]
+    assert not len(found.going_on(900))
+    assert found.spent.tolist() == [400, 600]
 
 
 def test_adam_a_vertex_turns_with_the_body() -> None:
@@ -301,7 +303,7 @@ def test_a_record_is_judged_by_the_metric_that_its_attack_maximises() -> None:
     ]  # fmt: skip
     assert under.rates["gain_over_noise"] == pytest.approx(sum(ratio) / 2)
     assert under.effort is not None
-    assert under.effort.gradients == (100, 100)
+    assert under.effort.gradients == (150, 150)
     assert "not-converged" in record.flags
     assert parse_record(record_to_json(record), "here") == record
     assert under.norms["l2_vertex"].max <= 0.02 * (1 + 1e-6)
