@@ -161,26 +161,15 @@ def train(
     if (victim is None) == (recipe is None):
         raise InputError("name either a --victim or a --recipe")
     attack: Options = {
-        "threat": threat,
-        "eps": eps,
-        "eps_low": eps_low,
-        "iterations": iterations,
-        "clean_share": clean_share,
-        "sor": sor or None,
-        "schedule": eps_schedule,
-        "random_start": random_start,
-        "consistency": consistency,
-    }
+        "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
+        "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
+        "random_start": random_start, "consistency": consistency,
+    }  # fmt: skip
     changes: Options = {
-        "batch": batch,
-        "points": points,
-        "pose_points": pose_points,
-        "rate": rate,
-        "matrix_rate": matrix_rate,
-        "steps": steps,
+        "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
+        "rate": rate, "matrix_rate": matrix_rate, "regime": regime,
         "whole_meshes": whole_meshes or None,
-        "regime": regime,
-    }
+    }  # fmt: skip
     common = given({"size": size, "seed": seed})
     asked = Asked(victim, recipe, common, attack, changes, adversarial, start, out)
     with interruptible(signals), progress_bar("steps", quiet=False) as bar:
