@@ -171,7 +171,7 @@ def commands(command: Any, *words: str) -> dict[str, Any]:
 
 COMMANDS = commands(typer.main.get_command(app))
 COMPUTING = (
-    "attack", "check", "cost", "plot grid", "plot heat", "regress",
+    "attack", "certify", "check", "cost", "plot grid", "plot heat", "regress",
     "run", "sweep", "train", "transfer", "verify",
 )  # fmt: skip
 
