@@ -267,10 +267,14 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
         for setting in ("iterations", "queries", "restarts"):
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
+    guard = None if defense is None else DEFENSES[defense]()
+    for setting in ("votes", "draws", "groups"):
+        if hasattr(guard, setting):
+            guard = replace(guard, **{setting: 2})  # type: ignore[type-var]
     given = Evaluation(
         network,
         (made,),
-        None if defense is None else DEFENSES[defense](),
+        guard,
         task="anny/seen",
         samples=1,
         vertices=800,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,9 +108,8 @@ class Certified:
         )
 
     def median(self, number: int) -> float:
-        """Over pairs, of an even number the upper one; infinite where nothing is guaranteed."""
-        ordered = sorted(self.bounds[number])
-        return ordered[len(ordered) // 2]
+        """Over pairs; infinite where nothing is guaranteed."""
+        return float(np.median(self.bounds[number]))
 
 
 @dataclass(frozen=True)
