@@ -13,9 +13,15 @@ from posebench.benchmark.evaluation.plan import EOT_DRAWS, Evaluation
 from posebench.benchmark.records.types import Cost
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.cloud import Clouds
-from posebench.defenses import DEFENSES, PartitionMedian, RadiusOutlierRemoval, SubsetMedian
+from posebench.defenses import (
+    DEFENSES,
+    GaussianSmoothing,
+    PartitionMedian,
+    RadiusOutlierRemoval,
+    SubsetMedian,
+)
 from posebench.errors import InputError
-from posebench.interfaces import Budget
+from posebench.interfaces import Budget, Defense
 from posebench.rng import generator_for
 from posebench.victims import Defended
 from tests.toys import Toy, random_batch, random_points, small
@@ -107,6 +113,15 @@ def test_runs_in_front_of_any_victim_and_costs_what_is_counted(
     assert found.cost == Cost(EOT_DRAWS, EOT_DRAWS)
     assert found.metrics.kept == pytest.approx(16 / 800)
     assert found.cell.wrappers == (("Defended", "EqualPoints") if name == "npt" else ("Defended",))
+
+
+@pytest.mark.parametrize("defense", [SubsetMedian(5, 3), GaussianSmoothing(0.1, 3)])
+def test_without_a_generator_views_differ_and_repeat(defense: Defense) -> None:
+    batch = random_batch((20, 20))
+    victim = Defended(Toy(lambda pose, identity: pose), defense)
+    first, again = (victim.outputs(batch.pose, batch.identity) for _ in range(2))
+    assert all(torch.equal(a.points, b.points) for a, b in zip(first, again, strict=True))
+    assert len({float(each.points.sum()) for each in first}) == 3
 
 
 def test_nan_of_one_output_is_not_the_median() -> None:

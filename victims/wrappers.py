@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.interfaces import Defense, Victim, VictimSpec
+from posebench.rng import generator_for
 
 
 def resampled(pose: Clouds, count: int) -> Clouds:
@@ -93,6 +94,8 @@ class Defended:
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
     ) -> list[Clouds]:
         """The victim's answers that are combined: one for each view of the pose."""
+        if generator is None and getattr(self.defense, "stochastic", False):
+            generator = generator_for(0, "defense")  # one for all views, or they would be the same
         return [self._answer(view, identity, generator) for view in self._views(pose, generator)]
 
     def _views(self, pose: Clouds, generator: Generator | None) -> Iterator[Clouds]:

@@ -146,12 +146,16 @@ def show(found: list[Certified]) -> None:
 
     console = Console()
     for each in found:
-        unit = "points moved" if each.metres is False else "metres moved"
         table = Table(
             box=box.SIMPLE_HEAD,
             title=f"{each.victim}, {each.training} training, {each.defense}, {each.samples} pairs",
         )
-        for name in (unit, "certified error\nmedian", "worst pair", "pairs below\ncopy-pose"):
+        for name in (
+            f"{each.unit} moved",
+            "certified error\nmedian",
+            "worst pair",
+            "pairs below\ncopy-pose",
+        ):
             table.add_column(name, justify="right")
         for number, allowed in enumerate(each.allowed):
             row = each.bounds[number]

@@ -74,9 +74,11 @@ class Certified:
     """Test pairs."""
     vertices: int
     """Of each mesh."""
-    allowed: tuple[float, ...]
-    """Points that may lie anywhere; of Gaussian smoothing metres that all coordinates together may
+    unit: Literal["points", "metres"]
+    """Of ``allowed``: points that may lie anywhere, or metres that all coordinates together may
     move by."""
+    allowed: tuple[float, ...]
+    """What the attacker may do."""
     bounds: tuple[tuple[float, ...], ...]
     """For each of them the certified error of each pair; infinite, in JSON null, where nothing is
     guaranteed."""
@@ -88,16 +90,11 @@ class Certified:
     """Error of returning the pose source."""
 
     @property
-    def metres(self) -> bool:
-        """Whether ``allowed`` are metres."""
-        return any(each != int(each) for each in self.allowed)
-
-    @property
     def meaning(self) -> str:
         """The guarantee in words."""
         what = (
             "all coordinates move by that much together"
-            if self.metres
+            if self.unit == "metres"
             else ("so many points lie anywhere (none added, removed or reordered)")
         )
         if self.kind == "deterministic":
@@ -184,6 +181,7 @@ def certify(
         fingerprint=pairs.fingerprint,
         samples=len(pairs),
         vertices=pairs.vertices,
+        unit="metres" if isinstance(asked.defense, GaussianSmoothing) else "points",
         allowed=asked.allowed,
         bounds=tuple(zip(*rows, strict=True)),
         **{name: summarise(torch.cat(each).numpy()) for name, each in found.items()},

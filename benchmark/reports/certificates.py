@@ -34,7 +34,7 @@ def draw_certificates(found: Sequence[Certified], path: Path) -> None:
     axes.axhline(found[0].trivial.median * UNIT, color="grey", linestyle="--", linewidth=1)
     what = (
         "metres that all coordinates together move by"
-        if found[0].metres
+        if found[0].unit == "metres"
         else (f"points of {found[0].vertices} moved anywhere")
     )
     axes.set(xlabel=what, ylabel="certified error x1e-4, median of pairs", yscale="log")
