@@ -82,7 +82,7 @@ class PartitionMedian:
     points in a row has one in every group, so that groups are equally large and reach everywhere.
 
     Attributes:
-        groups: m, forwards for each call.
+        groups: m, forwards for each call; of clouds with fewer points, as many as they have.
         centre: as of ``SubsetMedian``; only the coordinate-wise median has a certificate.
     """
 
@@ -99,18 +99,12 @@ class PartitionMedian:
     def views(self, pose: Clouds, *, generator: Generator | None = None) -> Iterator[Clouds]:
         """What the victim sees: each group in turn.
 
-        Raises:
-            InputError: if a cloud has fewer points than there are groups.
+        As many groups as the smallest cloud has points, where those are fewer: none is empty.
         """
         width = pose.points.shape[1]
-        fewest = width if pose.full else int(pose.counts.min())
-        if fewest < self.groups:
-            raise InputError(
-                f"a partition into {self.groups} groups needs clouds of at least as many points, "
-                f"got one of {fewest}"
-            )
+        groups = min(self.groups, width if pose.full else int(pose.counts.min()))
         real_first = (~pose.mask).to(torch.uint8).argsort(dim=1, stable=True)
-        for ranks in partition(width, self.groups).to(pose.points.device):
+        for ranks in partition(width, groups).to(pose.points.device):
             inside = ranks[ranks < width] if pose.full else ranks.clamp_max(width - 1)
             view = taken(pose, real_first[:, inside])
             if not pose.full:
