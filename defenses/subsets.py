@@ -26,7 +26,7 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.rng import generator_for
-from posebench.shapes import Float, Int
+from posebench.shapes import Bool, Float, Int
 from posebench.victims.wrappers import median as coordinate_median
 
 Centre = Literal["coordinate", "geometric"]
@@ -43,7 +43,7 @@ class SubsetMedian:
     """The median of a victim's outputs over random subsets of the pose source.
 
     Attributes:
-        points: k, of a subset; of a cloud with fewer, all of them.
+        points: k, of a subset; at most half of a cloud's, so that subsets differ (our choice).
         draws: m, forwards for each call.
         centre: "coordinate", or "geometric" for the point nearest to all outputs of a vertex.
     """
@@ -57,17 +57,31 @@ class SubsetMedian:
         check(self, "points", "draws")
 
     def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds:
-        """One random subset of each cloud, without replacement: (B, k, 3)."""
+        """One random subset of each cloud; the mask bits of all other points are cleared."""
+        return kept_alone(pose, *self.drawn(pose, generator))
+
+    def views(self, pose: Clouds, *, generator: Generator | None = None) -> Iterator[Clouds]:
+        """What the victim sees: ``draws`` fresh subsets, as clouds of k points."""
+        for _ in range(self.draws):
+            index, chosen = self.drawn(pose, generator)
+            view = taken(pose, index)
+            yield view if pose.full else view.keep(chosen)
+
+    def drawn(
+        self, pose: Clouds, generator: Generator | None
+    ) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
+        """Slots of a random subset of each cloud, and which of them a small cloud has, too."""
         if generator is None:
             generator = generator_for(0, "defense")
         keys = torch.rand(pose.mask.shape, generator=generator, device=generator.device)
         order = keys.to(pose.points.device).masked_fill(~pose.mask, 2.0).argsort(dim=1)
-        return taken(pose, order[:, : self.points])
+        index = order[:, : self.size(pose.points.shape[1])]
+        most = (pose.counts // 2).clamp_min(1)
+        return index, torch.arange(index.shape[1], device=index.device) < most[:, None]
 
-    def views(self, pose: Clouds, *, generator: Generator | None = None) -> Iterator[Clouds]:
-        """What the victim sees: ``draws`` fresh subsets."""
-        for _ in range(self.draws):
-            yield self(pose, generator=generator)
+    def size(self, count: int) -> int:
+        """Of a subset of so many points."""
+        return min(self.points, max(1, count // 2))
 
     def combined(self, outputs: Float[Tensor, "m b n 3"]) -> Float[Tensor, "b n 3"]:
         """The median of the outputs, (B, N, 3)."""
@@ -93,23 +107,26 @@ class PartitionMedian:
         check(self, "groups")
 
     def __call__(self, pose: Clouds, *, generator: Generator | None = None) -> Clouds:
-        """The first group."""
-        return next(self.views(pose))
+        """The first group; the mask bits of all other points are cleared."""
+        return kept_alone(pose, *next(self.members(pose)))
 
     def views(self, pose: Clouds, *, generator: Generator | None = None) -> Iterator[Clouds]:
         """What the victim sees: each group in turn.
 
         As many groups as the smallest cloud has points, where those are fewer: none is empty.
         """
+        for index, chosen in self.members(pose):
+            view = taken(pose, index)
+            yield view if pose.full else view.keep(chosen)
+
+    def members(self, pose: Clouds) -> Iterator[tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]]:
+        """Slots of each group's points, and which of them a cloud has."""
         width = pose.points.shape[1]
         groups = min(self.groups, width if pose.full else int(pose.counts.min()))
         real_first = (~pose.mask).to(torch.uint8).argsort(dim=1, stable=True)
-        for ranks in partition(width, groups).to(pose.points.device):
-            inside = ranks[ranks < width] if pose.full else ranks.clamp_max(width - 1)
-            view = taken(pose, real_first[:, inside])
-            if not pose.full:
-                view = view.keep(ranks < pose.counts[:, None])
-            yield view
+        for ranks in partition(width, groups):
+            inside = ranks[ranks < width].to(pose.points.device)
+            yield real_first[:, inside], inside < pose.counts[:, None]
 
     def combined(self, outputs: Float[Tensor, "m b n 3"]) -> Float[Tensor, "b n 3"]:
         """The median of the outputs, (B, N, 3)."""
@@ -138,6 +155,11 @@ def partition(width: int, groups: int) -> Int[Tensor, "groups k"]:
     ]
     places = torch.stack(keys).argsort(dim=1)
     return (places + groups * torch.arange(blocks)[:, None]).T.contiguous()
+
+
+def kept_alone(pose: Clouds, index: Int[Tensor, "b k"], chosen: Bool[Tensor, "b k"]) -> Clouds:
+    """The clouds with these slots' points alone, where chosen; tensors keep their shape."""
+    return pose.keep(torch.zeros_like(pose.mask).scatter(1, index, chosen))
 
 
 def taken(pose: Clouds, index: Int[Tensor, "b k"]) -> Clouds:

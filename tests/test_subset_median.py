@@ -36,13 +36,18 @@ def test_subsets_are_so_many_different_points_all_alike_often() -> None:
     seen = torch.zeros(20)
     generator = generator_for(0)
     for _ in range(400):
-        view = SubsetMedian(8)(pose, generator=generator)
+        (view,) = SubsetMedian(8, 1).views(pose, generator=generator)
         assert view.points.shape == (2, 8, 3)
-        assert [len(rows(view, n)) for n in (0, 1)] == [8, 6], "fewer points: all of them"
-        assert rows(view, 1) == rows(pose, 1)
+        assert [len(rows(view, n)) for n in (0, 1)] == [8, 3], "at most half of a small cloud"
+        assert rows(view, 1) < rows(pose, 1)
         assert bool((view.points[~view.mask] == 0).all())
         seen += (pose.points[0][:, None] == view.points[0]).all(dim=2).any(dim=1) / 400
     torch.testing.assert_close(seen, torch.full((20,), 0.4), atol=0.1, rtol=0)
+    for defense in (SubsetMedian(8, 1), PartitionMedian(3)):
+        alone = defense(pose, generator=generator_for(5))
+        (view, *_) = defense.views(pose, generator=generator_for(5))
+        assert alone.points.shape == pose.points.shape
+        assert all(rows(alone, n) == rows(view, n) for n in (0, 1))
 
 
 @pytest.mark.parametrize("groups", [1, 3, 7])

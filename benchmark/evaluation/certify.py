@@ -214,7 +214,7 @@ def interval(
     if isinstance(defense, PartitionMedian):
         return partition_interval(outputs, int(allowed))
     if isinstance(defense, SubsetMedian):
-        share = touched_share(points, min(defense.points, points), min(int(allowed), points))
+        share = touched_share(points, defense.size(points), min(int(allowed), points))
     else:
         assert isinstance(defense, GaussianSmoothing)
         share = gaussian_share(allowed, defense.sigma)
