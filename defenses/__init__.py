@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from posebench.registry import Registry
 
 if TYPE_CHECKING:
+    from posebench.defenses.radius import RadiusOutlierRemoval
     from posebench.defenses.random import GaussianSmoothing, KNNMean, RandomDrop
     from posebench.defenses.sor import SOR
+    from posebench.defenses.subsets import PartitionMedian, SubsetMedian
     from posebench.interfaces import Defense
 else:
     from posebench.lazy import lazily
@@ -20,7 +22,10 @@ else:
             "SOR": "posebench.defenses.sor",
             "GaussianSmoothing": "posebench.defenses.random",
             "KNNMean": "posebench.defenses.random",
+            "PartitionMedian": "posebench.defenses.subsets",
+            "RadiusOutlierRemoval": "posebench.defenses.radius",
             "RandomDrop": "posebench.defenses.random",
+            "SubsetMedian": "posebench.defenses.subsets",
         },
     )
 
@@ -39,6 +44,21 @@ DEFENSES.register(
     "posebench.defenses.random:KNNMean",
     "each point becomes the mean of its nearest neighbours",
 )
+DEFENSES.register(
+    "radius",
+    "posebench.defenses.radius:RadiusOutlierRemoval",
+    "drops points with few neighbours within a radius",
+)
+DEFENSES.register(
+    "subset-median",
+    "posebench.defenses.subsets:SubsetMedian",
+    "median of the outputs over random subsets of the points",
+)
+DEFENSES.register(
+    "partition-median",
+    "posebench.defenses.subsets:PartitionMedian",
+    "median of the outputs over the groups of a fixed partition; certifiable",
+)
 
 
 def defense_name(defense: Defense) -> str:
@@ -46,4 +66,14 @@ def defense_name(defense: Defense) -> str:
     return DEFENSES.name_of(type(defense)) or type(defense).__name__.lower()
 
 
-__all__ = ["DEFENSES", "SOR", "GaussianSmoothing", "KNNMean", "RandomDrop", "defense_name"]
+__all__ = [
+    "DEFENSES",
+    "SOR",
+    "GaussianSmoothing",
+    "KNNMean",
+    "PartitionMedian",
+    "RadiusOutlierRemoval",
+    "RandomDrop",
+    "SubsetMedian",
+    "defense_name",
+]

@@ -21,7 +21,7 @@ from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.loop import begin, initial_network, train
 from posebench.benchmark.training.optimisers import set_rates
 from posebench.benchmark.training.pairs import training_pairs
-from posebench.benchmark.training.recipe import Recipe
+from posebench.benchmark.training.recipe import Recipe, adversarial_part
 from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.step import training_step
 from posebench.defenses import DEFENSES
@@ -42,6 +42,12 @@ KINDS: dict[str, dict[str, object]] = {
     "fgm, SOR": {"adversarial": Adversarial("fgm", after=0.0, sor=True, clean_share=0.0)},
     "noise": {"adversarial": Adversarial("noise", after=0.0)},
     "pgd": {"adversarial": Adversarial("pgd", iterations=2, after=0.0, random_start=0.5)},
+    "threat": {"adversarial": adversarial_part("npt", threat="point-5cm", after=0.0)},
+    "threat, vertex-adam, TRADES": {
+        "adversarial": adversarial_part(
+            "npt", threat="point-2cm", attack="vertex-adam", after=0.0, consistency=6.0
+        )
+    },
 }
 
 KERNELS = {
@@ -55,7 +61,13 @@ KERNELS = {
 }
 """Most kernels in a clean step: 5 % above what was counted. Lower them when steps get leaner."""
 
-ATTACKED = {"fgm": 1.6, "fgm, SOR": 1.6, "pgd": 2.75}
+ATTACKED = {
+    "fgm": 1.6,
+    "fgm, SOR": 1.6,
+    "pgd": 2.75,
+    "threat": 3.2,
+    "threat, vertex-adam, TRADES": 4.0,
+}
 """The most that a step of the kind may launch, in clean steps."""
 
 DRAWS = 90
@@ -266,10 +278,14 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
         for setting in ("iterations", "queries", "restarts", "looks"):
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
+    guard = None if defense is None else DEFENSES[defense]()
+    for setting in ("votes", "draws", "groups"):
+        if hasattr(guard, setting):
+            guard = replace(guard, **{setting: 2})  # type: ignore[type-var]
     given = Evaluation(
         network,
         (made,),
-        None if defense is None else DEFENSES[defense](),
+        guard,
         task="anny/seen",
         samples=1,
         vertices=800,

@@ -67,7 +67,7 @@ def completed(line: str) -> list[str]:
         ("posebench run --victim np", ["npt-mp", "npt"]),
         ("posebench run --attack p", ["pgd", "pt-ensemble"]),
         ("posebench run --attack n", ["noise", "none"]),
-        ("posebench run --defense s", ["sor", "smooth"]),
+        ("posebench run --defense s", ["sor", "smooth", "subset-median"]),
         ("posebench run --task anny/un", ["anny/unseen", "anny/unseen-bent"]),
         ("posebench run --access a", ["adaptive"]),
         ("posebench transfer --pose-unit m", ["m", "mm"]),
@@ -171,7 +171,7 @@ def commands(command: Any, *words: str) -> dict[str, Any]:
 
 COMMANDS = commands(typer.main.get_command(app))
 COMPUTING = (
-    "attack", "check", "cost", "plot grid", "plot heat", "regress",
+    "attack", "certify", "check", "cost", "plot grid", "plot heat", "regress",
     "run", "sweep", "train", "transfer", "verify",
 )  # fmt: skip
 

@@ -28,14 +28,14 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["accelerator", "table2", "table5", "options", "longer", "surface"]
+    "name", ["accelerator", "table2", "table5", "options", "longer", "surface", "robust"]
 )
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
-        "accelerator", "table2", "table5", "options", "longer", "surface",
+        "accelerator", "table2", "table5", "options", "longer", "surface", "robust",
     }  # fmt: skip
 
 

@@ -235,5 +235,5 @@ def test_what_cannot_be_run_again_is_refused(fresh: Record, tmp_path: Path) -> N
     refused(with_cell(fingerprint="0" * 64), "cell.fingerprint")
     refused(fresh, "samples must be 1..2", "--samples", "3")
     refused(with_cell(attack=replace(cell.attack, eps=-1.0)), "cell.eps")
-    other = shipped_path("npt-mp", "compact", adversarial=True)
+    other = shipped_path("npt-mp", "compact", training="adversarial")
     refused(fresh, "has sha256", "--weights", str(other))

@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 HEADER = "posebench"
 
 
-def shipped_path(
-    victim: str, size: str, *, adversarial: bool = False, surface: bool = False
-) -> Path:
+TRAININGS = {"clean": "cleanly", "adversarial": "adversarially", "robust": "robustly"}
+"""Trainings whose weights may be shipped, and how to say so: "adversarial" is the paper's, against
+its literal budget, "robust" is against a threat model of ``posebench.threats``."""
+
+
+def shipped_path(victim: str, size: str, *, training: str = "clean", surface: bool = False) -> Path:
     """Where the weights of a victim would be shipped; the file need not exist.
 
     ``surface``: trained on points of surfaces, see ``Recipe.surface``.
+
+    Raises:
+        InputError: an unknown training.
     """
-    name = f"{victim}-{size}{'-adversarial' if adversarial else ''}"
+    if training not in TRAININGS:
+        raise unknown("training", training, TRAININGS)
+    name = f"{victim}-{size}{'' if training == 'clean' else f'-{training}'}"
     name += f"{'-surface' if surface else ''}.safetensors"
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
@@ -59,7 +67,7 @@ def read_weights(path: Path) -> dict[str, Any] | None:
 
 
 def load_network(
-    name: str, *, size: str = "compact", weights: Path | None = None, adversarial: bool = False
+    name: str, *, size: str = "compact", weights: Path | None = None, training: str = "clean"
 ) -> tuple[PoseTransferNetwork, Path]:
     """A victim in eval mode and the file its weights came from.
 
@@ -72,9 +80,9 @@ def load_network(
     from posebench.victims.released import import_released
 
     network_class = VICTIMS[name]
-    path = weights or shipped_path(name, size, adversarial=adversarial)
+    path = weights or shipped_path(name, size, training=training)
     if weights is None and not path.is_file():
-        kind = "adversarially trained " if adversarial else ""
+        kind = "" if training == "clean" else f"{TRAININGS[training]} trained "
         raise InputError(
             f"no {kind}weights of {name!r} at size {size!r} are shipped; train them with "
             f"'posebench train --victim {name} --size {size}' and pass --weights FILE"
@@ -96,10 +104,6 @@ def load_network(
     return network.eval(), path
 
 
-TRAININGS = ("clean", "adversarial")
-"""Trainings whose weights may be shipped."""
-
-
 def load_victim(
     name: str, *, size: str = "compact", training: str = "clean", weights: Path | str | None = None
 ) -> PoseTransferNetwork:
@@ -111,7 +115,7 @@ def load_victim(
     if training not in TRAININGS:
         raise unknown("training", training, TRAININGS)
     path = None if weights is None else Path(weights)
-    return load_network(name, size=size, weights=path, adversarial=training == "adversarial")[0]
+    return load_network(name, size=size, weights=path, training=training)[0]
 
 
 def weights_fingerprint(path: Path) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from posebench.cloud import Clouds
 from posebench.interfaces import Defense, Victim, VictimSpec
+from posebench.rng import generator_for
 
 
 def resampled(pose: Clouds, count: int) -> Clouds:
@@ -79,8 +81,10 @@ class Defended:
     points none. With ``straight_through`` they are the bare victim's, as if the defence were the
     identity (BPDA, Athalye et al., arXiv 1802.00420), at one more forward; the output is the same.
 
-    Two optional attributes of a defence count here: ``stochastic`` (its draws come from the
-    generator) and ``votes`` (that many outputs, from fresh draws, are combined by their median).
+    Optional attributes of a defence count here: ``stochastic`` (its draws come from the
+    generator), ``votes`` (that many outputs, from fresh draws, are combined by their median), or in
+    its place the methods ``views(pose, generator=...)``, which yields the clouds whose outputs are
+    combined, and ``combined(outputs)``, which makes one (B, N, 3) of the (M, B, N, 3).
     """
 
     victim: Victim
@@ -98,22 +102,42 @@ class Defended:
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
     ) -> Clouds:
-        votes = int(getattr(self.defense, "votes", 1))
-        outputs = [self._once(pose, identity, generator) for _ in range(votes)]
+        outputs = self.outputs(pose, identity, generator=generator)
         output = outputs[0]
-        if votes > 1:
-            points = torch.stack([each.points for each in outputs])
-            output = output.replace(points.median(dim=0).values)
+        if len(outputs) > 1:
+            combined = getattr(self.defense, "combined", median)
+            output = output.replace(combined(torch.stack([each.points for each in outputs])))
         if not (self.straight_through and pose.points.requires_grad):
             return output
         bare = self.victim(pose, identity, generator=generator).points
         return output.replace(bare + (output.points - bare).detach())
 
-    def _once(self, pose: Clouds, identity: Clouds, generator: Generator | None) -> Clouds:
-        cleaned = self.defense(pose, generator=generator)
+    def outputs(
+        self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
+    ) -> list[Clouds]:
+        """The victim's answers that are combined: one for each view of the pose."""
+        if generator is None and getattr(self.defense, "stochastic", False):
+            generator = generator_for(0, "defense")  # one for all views, or they would be the same
+        return [self._answer(view, identity, generator) for view in self._views(pose, generator)]
+
+    def _views(self, pose: Clouds, generator: Generator | None) -> Iterator[Clouds]:
+        several = getattr(self.defense, "views", None)
+        if several is not None:
+            yield from several(pose, generator=generator)
+            return
+        for _ in range(int(getattr(self.defense, "votes", 1))):
+            yield self.defense(pose, generator=generator)
+
+    def _answer(self, cleaned: Clouds, identity: Clouds, generator: Generator | None) -> Clouds:
         spec = self.victim.spec
         fits = spec.masks and (
             spec.point_counts == "free" or cleaned.points.shape[1] == identity.points.shape[1]
         )
         victim = self.victim if fits else EqualPoints(self.victim)
         return victim(cleaned, identity, generator=generator)
+
+
+def median(outputs: Tensor) -> Tensor:
+    """Coordinate by coordinate over the first axis; of an even number the lower one."""
+    values: Tensor = outputs.median(dim=0).values
+    return values

@@ -11,7 +11,7 @@ import torch
 
 from posebench.attacks import APGD, FGM, PGD, Query, make_attack
 from posebench.benchmark.checks.subject import Subject, TrainingAttack
-from posebench.interfaces import Attack, Budget
+from posebench.interfaces import Attack
 
 QUERIES = 100
 
@@ -52,13 +52,13 @@ def holds_beyond_training(subject: Subject) -> tuple[bool | None, str]:
 
 
 def made(trained: TrainingAttack) -> Attack:
-    """The attack of training; training's budgets are global L2 balls."""
-    return make_attack(trained.name, Budget(trained.eps), trained.iterations)
+    """The attack of training."""
+    return make_attack(trained.name, trained.budget, trained.iterations)
 
 
 def unseen(subject: Subject, trained: TrainingAttack) -> dict[str, Attack]:
     """Attacks of the training's budget that training did not use."""
-    budget = Budget(trained.eps)
+    budget = trained.budget
     every: dict[str, Attack] = {
         "fgm": FGM(budget, objective=subject.objective),
         "pgd": PGD(budget, iterations=50, objective=subject.objective),

@@ -160,7 +160,11 @@ def trained_against(weights: Weights) -> TrainingAttack | None:
     name, eps, steps = (part.get(key) for key in ("attack", "eps", "iterations"))
     if not isinstance(name, str) or not isinstance(eps, (int, float)):
         return None
-    return TrainingAttack(name, float(eps), steps if isinstance(steps, int) else None)
+    steps = steps if isinstance(steps, int) else None
+    if part.get("threat") is None:
+        return TrainingAttack(name, float(eps), steps)
+    # Threat models of training cap the vertices; n-fgm is FGM from noise, and is FGM outside.
+    return TrainingAttack("fgm" if name == "n-fgm" else name, float(eps), steps, "l2_vertex")
 
 
 def write_findings(

@@ -15,6 +15,7 @@ from posebench.benchmark.evaluation.measure import measure
 from posebench.benchmark.evaluation.metrics import METRICS
 from posebench.cloud import Clouds
 from posebench.interfaces import Attack, Batch, Budget, Defense, Victim
+from posebench.norms import Norm
 from posebench.rng import generator_for
 from posebench.victims.wrappers import Defended
 
@@ -27,13 +28,20 @@ class TrainingAttack:
 
     Attributes:
         name: registry name.
-        eps: metres RMS per coordinate.
+        eps: metres RMS per coordinate; of ``l2_vertex`` metres a vertex.
         iterations: of an iterative attack; None for its own number.
+        norm: of its budget.
     """
 
     name: str
     eps: float
     iterations: int | None = None
+    norm: Norm = "l2"
+
+    @property
+    def budget(self) -> Budget:
+        """What it may do."""
+        return Budget(self.eps, self.norm)
 
 
 @dataclass(frozen=True)

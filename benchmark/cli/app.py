@@ -8,6 +8,7 @@ import typer
 
 from posebench import __version__
 from posebench.benchmark.cli import attack as attack_command
+from posebench.benchmark.cli import certify as certify_command
 from posebench.benchmark.cli import check as check_command
 from posebench.benchmark.cli import cost as cost_command
 from posebench.benchmark.cli import data as data_command
@@ -53,6 +54,7 @@ app.command(epilog=run_command.EXAMPLES)(run_command.run)
 app.command("list", epilog=list_command.EXAMPLES)(list_command.list_all)
 app.command(epilog=train_command.EXAMPLES)(train)
 app.command(epilog=check_command.EXAMPLES)(check_command.check)
+app.command(epilog=certify_command.EXAMPLES)(certify_command.certify)
 app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
 app.command(epilog=regress_command.EXAMPLES)(regress_command.regress)
 app.add_typer(data_command.app, name="data")

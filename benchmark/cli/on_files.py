@@ -80,11 +80,10 @@ def load_network(
         raise unknown("size", size, SIZES)
     size = size or "compact"
     if weights is None and adversarial is None:
-        scans = shipped_path(victim, size, adversarial=True, surface=True)
+        scans = shipped_path(victim, size, training="adversarial", surface=True)
         weights = scans if scans.is_file() else None
-    network, path = load_network(
-        victim, size=size, weights=weights, adversarial=adversarial is not False
-    )
+    training = "clean" if adversarial is False else "adversarial"
+    network, path = load_network(victim, size=size, weights=weights, training=training)
     source = with_source(network, path).weights
     points = " on surface points" if (source.recipe or {}).get("surface") else ""
     return network, f"{network.spec.title}, {source.training} training{points}"

@@ -35,6 +35,8 @@ Examples:
 
 - posebench train --victim npt --batch 64 --points 512 --pose-points 512    (for an accelerator)
 
+- posebench train --victim npt --threat point-5cm --start shipped
+
 - posebench train --recipe accelerator --budget 25m
 
 - torchrun --nproc-per-node 2 -m posebench.benchmark.cli.app train --victim npt
@@ -57,7 +59,22 @@ PosePoints = Annotated[int | None, typer.Option(help="Points of the pose source 
 Rate = Annotated[float | None, typer.Option(help="Peak learning rate of Adam (all but matrices).")]
 MatrixRate = Annotated[float | None, typer.Option(help="Peak learning rate of Muon (matrices).")]
 Adversarial = Annotated[
-    str | None, typer.Option(help="Attack to train against in the last part: fgm, pgd, noise.")
+    str | None,
+    typer.Option(
+        help="Attack to train against in the last part: fgm, pgd, noise; with --threat "
+        "pgd (default), vertex-adam or n-fgm."
+    ),
+]
+Threat = Annotated[
+    str | None, typer.Option(help="Threat model to train against: point-2cm or point-5cm.")
+]
+EpsLow = Annotated[
+    float | None,
+    typer.Option(help="With --threat: smallest cap that a row may draw; default a fifth."),
+]
+Consistency = Annotated[
+    float | None,
+    typer.Option(help="Weight of attacked against clean outputs (TRADES); default: plain error."),
 ]
 Eps = Annotated[
     float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
@@ -83,7 +100,9 @@ RandomStart = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option(help="Clean weights that take the clean part's place: a file, or 'shipped'."),
+    typer.Option(
+        help="Weights that take the clean part's place: a file, 'shipped' or 'shipped-adversarial'."
+    ),
 ]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -113,13 +132,16 @@ def train(
     rate: Rate = None,
     matrix_rate: MatrixRate = None,
     adversarial: Adversarial = None,
+    threat: Threat = None,
     eps: Eps = None,
+    eps_low: EpsLow = None,
     iterations: Iterations = None,
     regime: Regime = None,
     clean_share: CleanShare = None,
     sor: Sor = False,
     eps_schedule: EpsSchedule = None,
     random_start: RandomStart = None,
+    consistency: Consistency = None,
     start: Start = None,
     budget: Budget = None,
     device: Device = "auto",
@@ -138,23 +160,15 @@ def train(
     limit = None if budget is None else seconds_of(budget) - (time.monotonic() - began)
     options = TrainOptions(device, threads, compiled, recompute, limit, deferred=signals.deferred)
     attack: Options = {
-        "eps": eps,
-        "iterations": iterations,
-        "clean_share": clean_share,
-        "sor": sor or None,
-        "schedule": eps_schedule,
-        "random_start": random_start,
-    }
+        "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
+        "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
+        "random_start": random_start, "consistency": consistency,
+    }  # fmt: skip
     changes: Options = {
-        "batch": batch,
-        "points": points,
-        "pose_points": pose_points,
-        "rate": rate,
-        "matrix_rate": matrix_rate,
-        "steps": steps,
+        "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
+        "rate": rate, "matrix_rate": matrix_rate, "regime": regime,
         "whole_meshes": whole_meshes or None,
-        "regime": regime,
-    }
+    }  # fmt: skip
     common = given({"size": size, "seed": seed})
     asked = Asked(victim, recipe, common, attack, changes, adversarial, start, out)
     with interruptible(signals), progress_bar("steps", quiet=False) as bar:
@@ -210,10 +224,12 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
         train_file(asked.recipe, asked.common, asked.out, options, bar)
         return
     part = None
-    if asked.adversarial is not None:
-        part = {"attack": asked.adversarial, **given(asked.attack)}
+    if asked.adversarial is not None or asked.attack["threat"] is not None:
+        part = given({"attack": asked.adversarial, **asked.attack})
     else:
-        refuse_given({**asked.attack, "start": asked.start}, "training without --adversarial")
+        refuse_given(
+            {**asked.attack, "start": asked.start}, "training without --adversarial or --threat"
+        )
     train_victim(asked, part, options, bar)
 
 
@@ -236,7 +252,7 @@ def train_victim(
 ) -> None:
     """One run: the victim's default recipe with changes."""
     from posebench.benchmark.training.recipe import adversarial_part, recipe_for
-    from posebench.benchmark.training.recipe_file import SHIPPED
+    from posebench.benchmark.training.recipe_file import SHIPPED_TRAININGS
     from posebench.benchmark.training.run import train_one
     from posebench.victims.weights import shipped_path
 
@@ -244,12 +260,16 @@ def train_victim(
     assert victim is not None
     part = None if adversarial is None else adversarial_part(victim, **adversarial)
     made = recipe_for(victim, adversarial=part, **asked.common, **given(asked.changes))
-    name = f"{victim}-{made.size}" + (f"-{adversarial['attack']}" if adversarial else "")
+    name = f"{victim}-{made.size}"
+    if part is not None:
+        name += f"-{part.threat or part.attack}"
     name += f"-{made.regime}" if made.regime != "protocol" else ""
     folder = asked.out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
     from_file = None
     if start is not None:
-        from_file = shipped_path(victim, made.size) if start == SHIPPED else Path(start)
+        from_file = Path(start)
+    if start in SHIPPED_TRAININGS:
+        from_file = shipped_path(victim, made.size, training=SHIPPED_TRAININGS[start])
     train_one(made, folder, from_file, options, bar)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.records.types import Json, Weights
 from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork, load_network, read_weights
+from posebench.victims.weights import TRAININGS as SHIPPED_TRAININGS
 from posebench.victims.weights import shipped_path, weights_fingerprint
 
-TRAININGS = ("clean", "adversarial", "noise")
+TRAININGS = (*SHIPPED_TRAININGS, "noise")
 """What a card may call the training of its weights; see ``training.card``."""
 
 
@@ -34,10 +35,11 @@ def find_networks(victim: str, weights: Path | None, size: str) -> list[Source]:
         VICTIMS[victim]  # raises with a suggestion
     if weights is not None:
         return [with_source(*load_network(victim, weights=weights))]
-    found = [with_source(*load_network(victim, size=size))]
-    if shipped_path(victim, size, adversarial=True).is_file():
-        found.append(with_source(*load_network(victim, size=size, adversarial=True)))
-    return found
+    return [
+        with_source(*load_network(victim, size=size, training=training))
+        for training in SHIPPED_TRAININGS
+        if training == "clean" or shipped_path(victim, size, training=training).is_file()
+    ]
 
 
 def with_source(network: PoseTransferNetwork, path: Path) -> Source:

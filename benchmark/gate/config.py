@@ -34,9 +34,9 @@ from posebench.fields import STRICT
 from posebench.norms import Norm, Unit
 from posebench.registry import unknown
 from posebench.victims import VICTIMS
+from posebench.victims.weights import TRAININGS
 
 ACCESS = ("oblivious", "adaptive", "straight-through")
-TRAININGS = ("clean", "adversarial")
 LEAST_PAIRS = 4
 """Below, a t-test over pairs says nothing."""
 
@@ -57,7 +57,7 @@ class GateCell:
     Attributes:
         evaluation: what is asked, at one eps. Its victim may also be ``package.module:function``
             whose call returns a victim; its weights are relative to the gate's file.
-        training: "clean" or "adversarial", which of the shipped weights.
+        training: which of the shipped weights, a key of ``TRAININGS``.
     """
 
     __pydantic_config__ = STRICT

@@ -29,9 +29,7 @@ def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
             network.eval().to(device)
         return victim
     weights = None if asked.weights is None else folder / asked.weights
-    found, _ = load_network(
-        asked.victim, size=asked.size, weights=weights, adversarial=cell.training == "adversarial"
-    )
+    found, _ = load_network(asked.victim, size=asked.size, weights=weights, training=cell.training)
     return found.to(device).eval()
 
 

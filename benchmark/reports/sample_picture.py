@@ -19,9 +19,10 @@ from posebench.interfaces import Attack, Budget, Victim
 from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.victims import SIZES
+from posebench.victims.weights import TRAININGS
 from posebench.victims.wrappers import any_count
 
-TRAINED = {"clean": "cleanly trained", "adversarial": "adversarially trained"}
+TRAINED = {name: f"{word} trained" for name, word in TRAININGS.items()}
 
 
 def draw_picture(

@@ -29,7 +29,7 @@ from posebench.errors import InputError
 from posebench.norms import AccessKind
 from posebench.registry import unknown
 from posebench.victims import VICTIMS, load_network, read_weights
-from posebench.victims.weights import shipped_path
+from posebench.victims.weights import TRAININGS, shipped_path
 
 SHIPPED = "shipped"
 """As weights: those that come with the library; "shipped:PATTERN" is a file's name among them."""
@@ -42,7 +42,7 @@ class Grid:
     Attributes:
         victims: registry names; (): those of the weights files.
         weights: "shipped", "shipped:PATTERN", paths, or patterns of paths.
-        trainings: of "shipped": "clean" and "adversarial"; (): both, where they are shipped.
+        trainings: of "shipped", keys of ``TRAININGS``; (): all that are shipped.
         eps: one or more budgets that belong together, as ``eps_values`` reads them.
 
     The rest as in ``EvaluationSettings``.
@@ -221,8 +221,8 @@ def check_used(grid: Grid) -> None:
     if grid.surrogate is not None and not transfers:
         raise InputError("surrogate needs access 'transfer' or attack 'transfer'")
     for training in grid.trainings:
-        if training not in ("clean", "adversarial"):
-            raise unknown("training", training, ("clean", "adversarial"))
+        if training not in TRAININGS:
+            raise unknown("training", training, TRAININGS)
     if grid.trainings and SHIPPED not in grid.weights:
         raise InputError(f"trainings choose among weights = {SHIPPED!r}; files are what they are")
 
@@ -257,13 +257,12 @@ def _shipped(grid: Grid) -> list[tuple[str, Path]]:
         raise InputError("name the victims whose shipped weights are wanted: victims = [...]")
     found = []
     for victim in grid.victims:
-        for training in grid.trainings or ("clean", "adversarial"):
-            adversarial = training == "adversarial"
-            path = shipped_path(victim, grid.size, adversarial=adversarial)
-            if adversarial and not grid.trainings and not path.is_file():
+        for training in grid.trainings or TRAININGS:
+            path = shipped_path(victim, grid.size, training=training)
+            if training != "clean" and not grid.trainings and not path.is_file():
                 continue
             if not path.is_file():
-                load_network(victim, size=grid.size, adversarial=adversarial)  # says what to do
+                load_network(victim, size=grid.size, training=training)  # says what to do
             found.append((victim, path))
     return found
 

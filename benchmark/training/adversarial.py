@@ -1,7 +1,9 @@
 """Adversarial training on the fly (paper 3.2, Algorithm 1): what takes the clean poses' place.
 
 Each step of the adversarial part attacks the network as it is now, cleans the attacked poses with
-SOR and trains on what is left. The attack's gradient is taken in eval mode with the parameters
+SOR if it is asked to, and trains on what is left. Against a threat model (``posebench.threats``)
+the attack is another: a few steps against the error after the best translation, under a cap drawn
+for each row (``training.capped``). The attack's gradient is taken in eval mode with the parameters
 frozen, and the attacked pose is detached, so the step that follows is an ordinary one.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -17,6 +19,7 @@ from torch import Generator, Tensor
 from posebench.attacks import ATTACKS, FGM, PGD, make_attack, project, steepest
 from posebench.attacks.enforce import bounded
 from posebench.attacks.gradient import frozen
+from posebench.benchmark.training.capped import Capped, Rule
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
@@ -25,10 +28,14 @@ from posebench.objective import mse
 from posebench.registry import unknown
 from posebench.rng import generator_for
 from posebench.shapes import Float
+from posebench.threats import THREATS, find_threat
 from posebench.victims import PoseTransferNetwork
 from posebench.victims.wrappers import resampled
 
 Schedule = Literal["constant", "ramp", "spread"]
+
+TRAINABLE = tuple(name for name, each in THREATS.items() if each.budget.norm == "l2_vertex")
+"""Threat models that can be trained against: a cap a vertex."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 fill [0, 1) evenly: a spread of eps without asking the device."""
@@ -40,8 +47,10 @@ class Adversarial:
 
     Attributes:
         attack: registry name; "noise" is the augmentation baseline, Gaussian of the same norm.
-        eps: budget, metres RMS per coordinate. On a subset of n vertices the ball has the
-            radius eps * sqrt(3 n), so the displacement per vertex is that of the whole mesh.
+            Against a threat model a rule of ``capped.Capped``.
+        eps: budget, metres RMS per coordinate; against a threat model its cap. On a
+            subset of n vertices the ball has the radius eps * sqrt(3 n), so the displacement per
+            vertex is that of the whole mesh.
         iterations: of an iterative attack; None for attacks that have none.
         clean_share: share of each batch that stays clean; the paper has 0. Half costs less (our
             choice).
@@ -49,9 +58,15 @@ class Adversarial:
             subset of vertices the distances it judges by are not the mesh's (our choice).
         schedule: "constant"; "ramp", eps rises from 0 over the first half of the part; "spread",
             eps fills (0, eps] evenly from step to step.
-        random_start: radius of a Gaussian start, as a share of the budget's.
+        random_start: radius of a Gaussian start, as a share of the budget's; against a threat
+            model of a start even in each vertex's ball.
         rate_share: peak learning rate, as a share of the clean part's.
         after: share of all steps that is trained clean first; the paper has 1/2.
+        threat: name of a threat model with a cap a vertex; None for the paper's ball.
+        eps_low: against a threat model, rows draw their caps evenly from here to ``eps``.
+        consistency: None, or weight of the mean squared difference between outputs of attacked and
+            clean poses, which takes the place of the attacked error: TRADES (arXiv 1901.08573)
+            carried over to regression. Costs one more forward of the attacked rows.
     """
 
     attack: str = "fgm"
@@ -63,10 +78,17 @@ class Adversarial:
     random_start: float = 0.0
     rate_share: float = 1.0
     after: float = 0.5
+    threat: str | None = None
+    eps_low: float | None = None
+    consistency: float | None = None
 
     def __post_init__(self) -> None:
-        if self.attack not in ATTACKS:
+        if self.threat is not None:
+            self._check_threat()
+        elif self.attack not in ATTACKS:
             raise unknown("attack", self.attack, ATTACKS)
+        elif self.eps_low is not None:
+            raise InputError("eps_low is of training against a threat model")
         if self.schedule not in get_args(Schedule):
             raise unknown("eps schedule", self.schedule, get_args(Schedule))
         for name in ("clean_share", "random_start", "after"):
@@ -74,11 +96,40 @@ class Adversarial:
                 raise InputError(f"{name} must be in 0..1, got {getattr(self, name)}")
         if not (math.isfinite(self.rate_share) and self.rate_share > 0):
             raise InputError(f"rate_share must be a positive number, got {self.rate_share}")
+        weight = self.consistency
+        if weight is not None and not (math.isfinite(weight) and weight > 0):
+            raise InputError(f"consistency must be a positive number, got {weight}")
         self.made(1.0)
+
+    def _check_threat(self) -> None:
+        threat = find_threat(self.threat or "")
+        if threat.name not in TRAINABLE:
+            raise InputError(
+                f"threat model {threat.name!r} cannot be trained against: take one of "
+                f"{', '.join(TRAINABLE)}"
+            )
+        if self.attack not in get_args(Rule):
+            raise unknown("attack against a threat model", self.attack, get_args(Rule))
+        if self.eps != threat.budget.eps:
+            raise InputError(f"threat model {threat.name!r} decides eps: leave it out")
+        if self.schedule != "constant":
+            raise InputError("caps are drawn for each row: against a threat model, no schedule")
+        if self.attack == "n-fgm" and (self.iterations is not None or self.random_start):
+            raise InputError("n-fgm takes one step from its own noise: no iterations or start")
+
+    @property
+    def budget(self) -> Budget:
+        """The largest budget trained against."""
+        return Budget(self.eps) if self.threat is None else find_threat(self.threat).budget
 
     def made(self, done: float, step: int = 0) -> Attack:
         """The attack at a step; ``done`` is the share of the adversarial part already trained."""
         eps = self.eps
+        if self.threat is not None:
+            low = eps if self.eps_low is None else self.eps_low
+            steps = 3 if self.iterations is None else self.iterations
+            steps = 1 if self.attack == "n-fgm" else steps
+            return Capped(eps, low, steps, self.random_start, cast(Rule, self.attack))
         if self.schedule == "ramp":
             eps *= min(1.0, 2 * done)
         elif self.schedule == "spread":
@@ -105,9 +156,8 @@ def attack_rows(
     pose, identity, target = rows
     size = len(pose)
     first = round(size * adversarial.clean_share)
-    removed = pose.new_zeros(())
     if first == size:
-        return first, pose, removed
+        return first, pose, pose.new_zeros(())
     batch = Batch(
         Clouds.dense(pose[first:]),
         Clouds.dense(identity[first:]),
@@ -116,6 +166,9 @@ def attack_rows(
         ids[first:],
     )
     clean = batch.pose
+    if adversarial.threat is not None:  # draws where the network is, from the run's own stream
+        attacked, _ = bounded(attack, network, batch, generator=generator)
+        return _shown(adversarial, pose, attacked, first)
     if adversarial.random_start:
         draws = torch.randn(clean.points.shape, generator=generator, device=pose.device)
         start = steepest(draws, Budget(attack.budget.eps * adversarial.random_start), clean.mask)
@@ -123,6 +176,14 @@ def attack_rows(
     attacked, _ = bounded(attack, network, batch, generator=generator_for(seed, "attack"))
     if adversarial.random_start:
         attacked = project(attacked, clean, attack.budget)
+    return _shown(adversarial, pose, attacked, first)
+
+
+def _shown(
+    adversarial: Adversarial, pose: Float[Tensor, "b m 3"], attacked: Clouds, first: int
+) -> tuple[int, Float[Tensor, "b m 3"], Tensor]:
+    """What :func:`attack_rows` returns, after SOR where it is wanted."""
+    removed = pose.new_zeros(())
     if adversarial.sor:
         kept = SOR()(attacked)
         removed = 1 - kept.mask.float().mean()

@@ -6,19 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from posebench.attacks import FGM, PGD, attack_name
+from posebench.attacks import FGM, PGD, VertexAdam, attack_name
 from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
-from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.evaluation.plan import Evaluation, metric_of
 from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.types import Environment, Json, Record, Weights
 from posebench.benchmark.training.loop import Trained
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
 from posebench.interfaces import Attack, Budget
+from posebench.threats import HEADLINE, THREATS
 from posebench.victims import SIZES, PoseTransferNetwork
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ CARD_ATTACKS: tuple[Attack, ...] = (
     PGD(Budget(0.08), start=0.0),
 )
 """What adversarially trained weights are tried with; FGM alone would flatter them."""
+
+ROBUST_ATTACKS: tuple[Attack, ...] = tuple(
+    VertexAdam(THREATS[name].budget, iterations=40, objective=THREATS[name].objective)
+    for name in HEADLINE
+)
+"""What weights trained against a threat model are tried with."""
 
 CARD_ATTACK_SAMPLES = 32
 """Pairs of anny/seen per attack on a card."""
@@ -55,10 +62,11 @@ class Split(TypedDict):
 
 
 class Attacked(TypedDict):
-    """Quality under an attack; ``pmd`` as records have it."""
+    """Quality under an attack; ``pmd`` as records have its ``metric``, PMD where that is unsaid."""
 
     settings: str
     pmd: Json
+    metric: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,10 @@ class Measured:
             return
         self.attacked = self.attacked or {}
         name = f"{attack_name(attack)} {attack.budget.eps:g}"
-        self.attacked[name] = {"settings": repr(attack), "pmd": plain(metrics.pmd)}
+        metric = metric_of(attack)
+        self.attacked[name] = {"settings": repr(attack), "pmd": plain(metrics.attacked[metric])}
+        if metric != "pmd":
+            self.attacked[name]["metric"] = metric
 
 
 @dataclass(frozen=True)
@@ -172,7 +183,8 @@ def measured(
     """
     jobs = [Job(task, None, CARD_SAMPLES) for task in TASKS]
     if recipe.adversarial is not None:
-        jobs += [Job("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in CARD_ATTACKS]
+        attacks = CARD_ATTACKS if recipe.adversarial.threat is None else ROBUST_ATTACKS
+        jobs += [Job("anny/seen", attack, CARD_ATTACK_SAMPLES) for attack in attacks]
     weights = Weights(
         size=recipe.size,
         training=training_name(recipe),
@@ -225,9 +237,12 @@ def _seconds_each(
 
 
 def training_name(recipe: Recipe) -> str:
-    """The training's name in tables: clean, adversarial, or noise for the augmentation baseline."""
+    """The training's name in tables: clean, adversarial, robust (against a threat model), or noise
+    for the augmentation baseline."""
     if recipe.adversarial is None or recipe.adversarial.clean_share == 1:
         return "clean"
+    if recipe.adversarial.threat is not None:
+        return "robust"
     return "noise" if recipe.adversarial.attack == "noise" else "adversarial"
 
 

@@ -9,6 +9,12 @@ from posebench.benchmark.training.recipe import flat_recipe
 TARGET_PMD = 5e-4
 """Clean PMD on anny/seen that shipped weights aim at, square metres."""
 
+METRIC_WORDS = {
+    "pmd": "Attacked PMD",
+    "pmd_aligned": "Attacked error after the best translation, no point moved by more metres,",
+}
+"""Metric of an attack on a card -> how the card names it."""
+
 PAIRS = {
     None: "16 identities x 400 poses",
     "protocol": "16 identities x 400 poses",
@@ -75,11 +81,15 @@ def _splits(card: Json) -> list[str]:
 def _attacked(card: Json) -> list[str]:
     if not card.get("attacked"):
         return []
-    pmds = ", ".join(
-        f"{name} {found['pmd']['mean'] * 1e4:.1f} ({len(found['pmd']['per_sample'])} pairs)"
-        for name, found in card["attacked"].items()
-    )
-    lines = ["", f"Attacked PMD x1e-4 on anny/seen: {pmds}."]
+    lines = []
+    for metric, words in METRIC_WORDS.items():
+        pmds = ", ".join(
+            f"{name} {found['pmd']['mean'] * 1e4:.1f} ({len(found['pmd']['per_sample'])} pairs)"
+            for name, found in card["attacked"].items()
+            if found.get("metric", "pmd") == metric
+        )
+        if pmds:
+            lines += ["", f"{words} x1e-4 on anny/seen: {pmds}."]
     if card["catastrophic_overfitting"]:
         lines += ["", "Catastrophic overfitting: PGD grew during training, see the log."]
     return lines

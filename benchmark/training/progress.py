@@ -11,7 +11,7 @@ from posebench.benchmark.training.adversarial import fgm_and_pgd
 from posebench.benchmark.training.recipe import Recipe
 from posebench.benchmark.training.state import State
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget
+from posebench.interfaces import Batch
 
 REPORTS = 100
 """Reports of a run, evenly over its steps, besides a few at its begin."""
@@ -114,7 +114,7 @@ class Reporter:
         adversarial = state.recipe.adversarial
         if adversarial is None or not look_due(state.step, state.recipe):
             return None, None
-        fgm, pgd = fgm_and_pgd(state.network, Budget(adversarial.eps), self.watched)
+        fgm, pgd = fgm_and_pgd(state.network, adversarial.budget, self.watched)
         if not math.isfinite(fgm + pgd):
             raise InputError(
                 f"loss under FGM {fgm}, under PGD {pgd} at step {state.step}: try an eps below "

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from posebench.benchmark.records.types import Json
-from posebench.benchmark.training.adversarial import Adversarial
+from posebench.benchmark.training.adversarial import TRAINABLE, Adversarial
 from posebench.errors import InputError
 from posebench.registry import unknown
+from posebench.threats import find_threat
 from posebench.victims import SIZES, VICTIMS
 
 ADVERSARIAL_PART: dict[str, Json] = {
@@ -27,12 +28,36 @@ equal parts; half as long was enough for the networks that max-pool the pose (ou
 GC-Transformer equal parts were worse: at the clean part's rate it diverged, at half of it it ended
 less robust (docs/reproduction.md)."""
 
+THREAT_PART: Json = {
+    "attack": "pgd",
+    "clean_share": 0.25,
+    "rate_share": 0.5,
+    "after": 0.8,
+}
+"""The same against a threat model (our choice): the attack's steps cost three times a clean step,
+so the part is shorter."""
+
+ITERATED: Json = {"iterations": 3, "random_start": 1.0}
+"""What an attack of several steps has besides, against a threat model."""
+
+LOW_SHARE = 0.2
+"""Smallest cap against a threat model, as a share of its own: one network for all sizes."""
+
 REGIMES = ("protocol", "open")
 
 
 def adversarial_part(victim: str, **given: Any) -> Adversarial:
-    """The default adversarial part of a victim with the given changes."""
-    return Adversarial(**{**ADVERSARIAL_PART.get(victim, {}), **given})
+    """The default adversarial part of a victim with the given changes.
+
+    A given ``threat`` decides eps, and most else is another default.
+    """
+    if given.get("threat") is None:
+        return Adversarial(**{**ADVERSARIAL_PART.get(victim, {}), **given})
+    eps = find_threat(given["threat"]).budget.eps
+    usual = {**THREAT_PART, "eps": eps, "eps_low": LOW_SHARE * eps}
+    if given.get("attack") != "n-fgm":
+        usual |= ITERATED
+    return Adversarial(**{**usual, **given})
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Recipe:
         seed: of initial weights and all sampling.
         adversarial: what the last part of the steps trains on; None for clean training.
         network: constructor arguments of the victim besides the width, for ablations.
-        start: sha256 of the clean weights that take the place of the clean part; None to train it.
+        start: sha256 of the weights that take the place of the clean part; None to train it.
         regime: where pairs come from: "protocol", 16 identities in 400 poses as in the paper, or
             "open", people, poses and points drawn anew at every step.
     """
@@ -196,16 +221,19 @@ def recipe_changes(recipe: Json) -> str:
     victim = recipe.get("victim")
     if victim not in DEFAULT_RECIPES:
         return ""
-    usual = usual_recipe(victim, adversarial=bool(recipe.get("adversarial")))
+    part = recipe.get("adversarial") or {}
+    threat = part.get("threat")  # a card is a stranger's text
+    threat = threat if threat in TRAINABLE else None
+    usual = usual_recipe(victim, adversarial=bool(part), threat=threat)
     found = flat_recipe(recipe)
     odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
     return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())
 
 
 @lru_cache
-def usual_recipe(victim: str, *, adversarial: bool) -> Json:
+def usual_recipe(victim: str, *, adversarial: bool, threat: str | None = None) -> Json:
     """A victim's default recipe in one level."""
-    part = adversarial_part(victim) if adversarial else None
+    part = adversarial_part(victim, threat=threat) if adversarial else None
     return flat_recipe(asdict(recipe_for(victim, adversarial=part)))
 
 

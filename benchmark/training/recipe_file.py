@@ -25,6 +25,12 @@ from posebench.registry import unknown
 SHIPPED = "shipped"
 """As a start: the clean weights that come with the library."""
 
+SHIPPED_ADVERSARIAL = "shipped-adversarial"
+"""As a start: the adversarially trained ones."""
+
+SHIPPED_TRAININGS = {SHIPPED: "clean", SHIPPED_ADVERSARIAL: "adversarial"}
+"""Starts that come with the library, and their training."""
+
 
 @dataclass(frozen=True)
 class TrainingRun:
@@ -33,7 +39,7 @@ class TrainingRun:
     Attributes:
         name: of its folder.
         recipe: what it trains.
-        start: what it goes on from: an earlier run's name, or SHIPPED.
+        start: what it goes on from: an earlier run's name, or a key of SHIPPED_TRAININGS.
         share: of a time budget, against the other runs' shares.
     """
 
@@ -69,7 +75,7 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
         names = [each.name for each in runs]
         if run.name in names:
             raise InputError(f"recipe {path}: two runs are called {run.name!r}")
-        if run.start is not None and run.start not in (*names, SHIPPED):
+        if run.start is not None and run.start not in (*names, *SHIPPED_TRAININGS):
             raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
         runs.append(run)
     return runs

@@ -22,7 +22,7 @@ from posebench.benchmark.training.log import TrainingLog
 from posebench.benchmark.training.loop import Deferred, Trained, train, undisturbed
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
-from posebench.benchmark.training.recipe_file import SHIPPED, TrainingRun
+from posebench.benchmark.training.recipe_file import SHIPPED_TRAININGS, TrainingRun
 from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
@@ -88,8 +88,9 @@ def train_runs(
                 say(bar, f"the time is up; not trained: {names}")
                 break
         start = None if run.start is None else out / run.start / WEIGHTS
-        if run.start == SHIPPED:
-            start = shipped_path(run.recipe.victim, run.recipe.size)
+        if run.start in SHIPPED_TRAININGS:
+            training = SHIPPED_TRAININGS[run.start]
+            start = shipped_path(run.recipe.victim, run.recipe.size, training=training)
         single = replace(options, budget=budget)
         paths.append(train_one(run.recipe, out / run.name, start, single, bar))
     return paths

@@ -33,11 +33,11 @@ def training_step(
     rows = slice(rank, None, world)
     pose, identity, target = (each[rows] for each in drawn[:3])
     faces = None if drawn[3] is None else drawn[3][rows]
-    clean, removed = len(pose), pose.new_zeros(())
+    clean, removed, shown, calm = len(pose), pose.new_zeros(()), pose, None
     with torch.autocast(pose.device.type, torch.bfloat16, enabled=recipe.bf16):
         if recipe.adversarial is not None and step >= recipe.clean_steps:
             done = (step - recipe.clean_steps) / (recipe.steps - recipe.clean_steps)
-            clean, pose, removed = attack_rows(
+            clean, shown, removed = attack_rows(
                 network,
                 recipe.adversarial,
                 (pose, identity, target),
@@ -46,10 +46,15 @@ def training_step(
                 seed=recipe.seed,
                 generator=generator,
             )
-        moved = network.transferred(pose, identity, generator=generator)
+            if recipe.adversarial.consistency is not None and clean < len(pose):
+                calm = network.transferred(pose[clean:], identity[clean:], generator=generator)
+        moved = network.transferred(shown, identity, generator=generator)
         output = moved.float()
     errors = (output - target).square().mean(dim=(1, 2))
     loss = errors.mean()
+    if calm is not None:
+        assert recipe.adversarial is not None
+        loss = consistent(output, calm.float(), target, recipe.adversarial.consistency or 0.0)
     if faces is not None:
         loss = loss + EDGE_WEIGHT * edge_loss(output, identity, faces)
     for optimiser in optimisers:
@@ -61,3 +66,19 @@ def training_step(
     attacked = errors.detach()[clean:]
     error = attacked.mean() if len(attacked) else attacked.sum()
     return torch.stack([loss.detach(), error, removed])
+
+
+def consistent(
+    output: Float[Tensor, "b n 3"],
+    calm: Float[Tensor, "k n 3"],
+    target: Float[Tensor, "b n 3"],
+    weight: float,
+) -> Float[Tensor, ""]:
+    """TRADES for regression: mean error of clean poses, plus how far attacked outputs leave them.
+
+    ``calm`` are the outputs of the last k rows' clean poses; ``output`` holds those rows attacked.
+    """
+    first = len(output) - len(calm)
+    clean = torch.cat([output[:first], calm])
+    gap = (output[first:] - calm).square().mean(dim=(1, 2)).sum() / len(output)
+    return (clean - target).square().mean() + weight * gap
