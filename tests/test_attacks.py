@@ -455,7 +455,8 @@ def test_registry_suggests_names_and_attacks_rebuild_from_their_repr() -> None:
     with pytest.raises(InputError, match="did you mean 'fgm'"):
         ATTACKS["fmg"]
     for name, make in ATTACKS.items():
-        budget = Budget(0.08, name) if name in ("drop", "add") else Budget(0.08, "l2", "release")
+        own = name in ("drop", "add", "sparse")
+        budget = Budget(0.08, name) if own else Budget(0.08, "l2", "release")
         attack = make(budget)
         assert eval(repr(attack), {type(attack).__name__: type(attack), "Budget": Budget}) == attack
         assert attack_name(attack) == name

@@ -438,7 +438,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path, Path], object], str]] = {
     "scalar": (
         "pth",
         lambda w, p: torch.save({"encoder.conv3.weight": torch.tensor(3.0)}, p),
-        "encoder.conv3.weight",
+        "no tensor that gives 'encoder.layers.2.weight'",
     ),
     "of gct": (
         "pth",
