@@ -9,9 +9,11 @@ from posebench.victims import VICTIMS
 
 
 @pytest.mark.parametrize(("name", "operations"), [("npt", 83e9), ("gct", 632e9)])
-def test_arithmetic_is_that_of_the_released_networks(name: str, operations: float) -> None:
-    """Counted on their convolutions and products; neither is reformulated here."""
-    assert counted(name)[1] == pytest.approx(operations, rel=5e-3)
+def test_arithmetic_is_less_than_that_of_the_released_networks(
+    name: str, operations: float
+) -> None:
+    """Counted on their convolutions and products; ours multiplies matrices first."""
+    assert 0.5 * operations < counted(name)[1] < 0.95 * operations
 
 
 def test_every_built_in_victim_has_its_row() -> None:

@@ -181,7 +181,7 @@ def after_sum(
         if isinstance(then, Head):
             return then.coordinates((total,), (then.weight,), then.bias)
         return before_norm(then, total) if normed else apply_linear(then, total)
-    with torch.autocast(then.weight.device.type, enabled=False):
+    with full_precision(then.weight):
         both = then.weight @ torch.cat(matrices, dim=1)
         bias = torch.addmv(then.bias, then.weight, bias)
     parts = both.split([matrix.shape[1] for matrix in matrices], dim=1)
