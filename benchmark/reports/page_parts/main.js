@@ -17,10 +17,10 @@
     { key: "worst", name: "worst case 0.08", shape: "diamond", colour: "var(--s-worst)" },
   ];
   const VIEWS = {
-    points: { name: "every point within 2 cm or 5 cm of where it was", series: POINTS,
-      metric: "PMD after the best translation, which no rule of centring can flatter or blame" },
-    paper: { name: "the paper's: 8 cm RMS a coordinate, single points may fly metres", series: PAPER,
-      metric: "PMD, which centres bodies by their bounding boxes: one spiking vertex moves the box" },
+    points: { name: "2 cm or 5 cm a point", series: POINTS,
+      metric: "every point stays within 2 cm or 5 cm of where it was; PMD after the best translation, which no rule of centring can flatter or blame" },
+    paper: { name: "the paper: 8 cm RMS", series: PAPER,
+      metric: "all points together move by 8 cm RMS a coordinate, one alone may fly metres; PMD, which centres bodies by bounding boxes that one vertex moves" },
   };
   const NAMES = { "npt-mp": "NPT-MP", npt: "NPT", gct: "GC-Transformer", posemae: "3D-PoseMAE" };
 
