@@ -370,7 +370,7 @@ FINE = '[[cell]]\nvictim = "npt-mp"\nattack = "fgm"\n'
         (FINE + 'access = "transfer"\n', "unknown access"),
         (FINE + 'task = "anny/sen"\n', "did you mean 'anny/seen'"),
         (FINE + 'size = "big"\n', "unknown size"),
-        (FINE + 'training = "robust"\n', "unknown training"),
+        (FINE + 'training = "sturdy"\n', "unknown training"),
         (FINE.replace("npt-mp", "nptmp"), "did you mean 'npt-mp'"),
         (FINE.replace("fgm", "fmg"), "did you mean 'fgm'"),
         (FINE.replace("fgm", "transfer"), "needs a surrogate"),

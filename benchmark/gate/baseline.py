@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from posebench.benchmark.gate.config import GateCell, cell_keys, flat, nested, shown_place
+from posebench.benchmark.gate.config import LATER, GateCell, cell_keys, flat, nested, shown_place
 from posebench.benchmark.records.codec import Place, decoded, dotted
 from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.json_files import Problem, read_json
@@ -141,7 +141,7 @@ def _levels(name: str, cell: object, problems: list[Problem]) -> object:
         return cell
     settings: Json = dict(cell["settings"])
     known = (cell_keys() - {"weights"}) | {"fingerprint"}
-    for key in sorted(known ^ settings.keys()):
+    for key in sorted((known - {*LATER}) ^ (settings.keys() - {*LATER})):
         message = "is missing" if key in known else "is not a field of this schema"
         problems.append(Problem(f"cells.{name}.settings.{key}", message))
     rest = {key: value for key, value in cell.items() if key != "settings"}

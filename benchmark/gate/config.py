@@ -46,6 +46,9 @@ PAIRS = 16
 NAMES = {"samples": "pairs"}
 """Field of the settings -> its key in a gate, where that is another."""
 
+LATER = ("objective", "threat")
+"""Keys that a baseline has only where they are given: older baselines stay as they are."""
+
 ABSENT = ("surrogate", "seed", "precision")
 """Fields of the settings that a gate decides itself: no surrogate, seeds of its own, float32."""
 
@@ -84,6 +87,7 @@ class GateCell:
         attack = f"{asked.attack} {asked.eps[0]:g}"
         attack += f" {asked.eps_unit}" if asked.eps_unit != "rms" else ""
         attack += f" {asked.norm}" if asked.norm != "l2" else ""
+        attack += f" {asked.objective}" if asked.objective is not None else ""
         attack += f" x{asked.iterations}" if asked.iterations is not None else ""
         attack += f" {asked.access}" if asked.defense != NONE else ""
         return f"{self.system}: {attack}"
@@ -242,7 +246,7 @@ def flat(cell: GateCell) -> Json:
     table: Json = {key: getattr(asked, fields_of.get(key, key)) for key in sorted(keys)}
     table |= {"eps": asked.eps[0], "training": cell.training}
     table["defense"] = None if asked.defense == NONE else asked.defense
-    return table
+    return {key: value for key, value in table.items() if key not in LATER or value is not None}
 
 
 def cell_keys() -> set[str]:
