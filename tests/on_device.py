@@ -240,7 +240,7 @@ def test_a_training_step_never_waits_and_launches_no_more_than_it_did(
 # ---- attacks and defences
 
 
-@pytest.mark.parametrize("name", ["fgm", "ifgm", "mifgm", "pgd", "apgd", "cw"])
+@pytest.mark.parametrize("name", ["fgm", "ifgm", "mifgm", "pgd", "apgd", "vertex-adam", "cw"])
 def test_an_iteration_of_a_gradient_attack_never_waits(name: str, device: Simulation) -> None:
     """Twice as many iterations wait no more often; what begins and ends the attack may."""
     network = initial_network(tiny("npt")).eval().to(NAME)
