@@ -97,7 +97,9 @@ def random_start(
         return clean
     draws = random_direction(clean, sample_ids, generator)
     if budget.norm == "sparse":
-        return project(scattered(clean, draws, budget), clean, budget)
+        seed = 0 if generator is None else generator.initial_seed()
+        places = random_direction(clean, sample_ids, generator_for(seed, "places"))
+        return project(scattered(clean, draws, places, budget), clean, budget)
     if budget.norm == "smooth":
         basis = smooth_basis(clean).to(draws)
         field = basis @ draws[:, : basis.shape[2]]
@@ -108,17 +110,17 @@ def random_start(
     return project(clean.replace(clean.points + step), clean, budget)
 
 
-def scattered(clean: Clouds, draws: Float[Tensor, "b n 3"], budget: Budget) -> Clouds:
+def scattered(
+    clean: Clouds, draws: Float[Tensor, "b n 3"], places: Float[Tensor, "b n 3"], budget: Budget
+) -> Clouds:
     """As many points as the budget allows, those with the largest first draws, put to Gaussian
-    places in the cloud's box (half of its sides is two standard deviations)."""
+    ``places`` in the cloud's box (half of its sides is two standard deviations)."""
     low, high = box(clean)
     first = draws[..., 0].masked_fill(~clean.mask, -math.inf)
     rank = first.argsort(dim=1, descending=True).argsort(dim=1)
     chosen = (rank < budget.radius(clean.mask)[:, None]) & clean.mask
-    # The chosen are the largest draws of the first axis: places take the others' order instead.
-    spread = draws.roll(1, dims=1)
-    places = (low + high) / 2 + (high - low) / 4 * spread
-    return clean.replace(torch.where(chosen[..., None], places, clean.points))
+    put = (low + high) / 2 + (high - low) / 4 * places
+    return clean.replace(torch.where(chosen[..., None], put, clean.points))
 
 
 def better(

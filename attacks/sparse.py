@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 
 from posebench.attacks.gradient import check_counts, check_objective, pose_gradient, pose_values
 from posebench.attacks.projection import box, project
-from posebench.attacks.restarts import Restarts, better, random_start
+from posebench.attacks.restarts import better, random_start
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
@@ -60,7 +60,15 @@ class Sparse:
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None
     ) -> AttackResult:
-        return Restarts(self, self.restarts, first=1.0)(victim, batch, generator=generator)
+        clean = batch.pose.detach()
+        seed = 0 if generator is None else generator.initial_seed()
+        best, values = clean, clean.points.new_full((len(batch),), -math.inf)
+        for number in range(self.restarts):
+            # Not by ``Restarts``, whose runs share a generator: they would look at the same places.
+            own = generator_for(seed, "sparse", number)
+            start = random_start(clean, self.budget, batch.sample_ids, own)
+            best, values = better(best, values, *self.climb(victim, batch, start, own))
+        return AttackResult(best)
 
     def climb(
         self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
@@ -72,7 +80,7 @@ class Sparse:
         best_values = pose_values(victim, batch, pose, **asked)
         seed = 0 if generator is None else generator.initial_seed()
         for look in range(1, self.looks):
-            own = generator_for(seed, "sparse", look)
+            own = generator_for(seed, "look", look)
             other = random_start(clean, self.budget, batch.sample_ids, own)
             pose, best_values = better(
                 pose, best_values, other, pose_values(victim, batch, other, **asked)

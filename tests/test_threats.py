@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from posebench.rng import generator_for
 from posebench.threats import HEADLINE, THREATS, find_threat, threat_of
 from posebench.victims import load_network
 from tests.made_records import made
-from tests.toys import Toy, random_batch, small
+from tests.toys import Counting, Toy, random_batch, small
 
 SHAPED = {"sparse": Budget(0.2, "sparse"), "smooth": Budget(0.05, "smooth")}
 
@@ -238,6 +239,21 @@ def test_sparse_moves_what_hurts_and_keeps_the_rest() -> None:
     )
     reached = (result.pose.points - batch.pose.points)[:, 4].norm(dim=1)
     assert (reached >= 0.9 * corner[:, 0, 0]).all()
+
+
+def test_restarts_of_sparse_look_elsewhere_and_starts_do_not_see_padding() -> None:
+    batch, budget = random_batch((20, 20)), SHAPED["sparse"]
+    victim = Counting(small("npt-mp"), [])
+    attack = Sparse(budget, iterations=1, restarts=2, looks=5)
+    attack(victim, batch, generator=generator_for(1))
+    looks = [*victim.seen[:5], *victim.seen[7:12]]
+    assert all(not torch.equal(a, b) for a, b in combinations(looks, 2))
+    wide = batch.pose.widened(30)
+    plain, padded = (
+        random_start(clean, budget, batch.sample_ids, generator_for(2)).points[:, :20]
+        for clean in (batch.pose, wide)
+    )
+    assert torch.equal(plain, padded)
 
 
 def test_threat_models_are_found_by_name_and_by_what_they_are() -> None:
