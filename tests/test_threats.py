@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -26,11 +26,13 @@ from posebench.attacks import (
 from posebench.attacks.ensemble import ENOUGH, LEAST, Found
 from posebench.attacks.projection import box, smooth_basis
 from posebench.attacks.restarts import random_start
+from posebench.benchmark.cli import options
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.settings import EvaluationSettings, checked
-from posebench.benchmark.records.flags import flags_of
+from posebench.benchmark.records.flags import BOX_FACTOR, flags_of
 from posebench.benchmark.records.form import record_to_json
-from posebench.benchmark.records.store import parse_record, record_path
+from posebench.benchmark.records.store import parse_record, read_records, record_path
+from posebench.benchmark.reports.published import COMMITTED
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget
@@ -254,6 +256,24 @@ def test_restarts_of_sparse_look_elsewhere_and_starts_do_not_see_padding() -> No
         for clean in (batch.pose, wide)
     )
     assert torch.equal(plain, padded)
+
+
+def test_help_and_page_know_every_threat_model() -> None:
+    """Both name them by hand: help must not import torch, and the page has words of its own."""
+    (option,) = get_args(options.Threat)[1:]
+    assert all(name in option.help for name in THREATS)
+    page = (Path(__file__).resolve().parent.parent / "docs" / "threats.md").read_text("utf-8")
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == list(THREATS)
+
+
+def test_clean_numbers_are_no_centring_artefact() -> None:
+    """The factor stands well above what any committed clean pairs give."""
+    records = read_records(COMMITTED)
+    clean = [each.metrics.clean for each in records if "pmd_aligned" in each.metrics.clean]
+    ratios = [each["pmd"].mean / each["pmd_aligned"].mean for each in clean]
+    assert len(ratios) > 16
+    assert 1 < max(ratios) < 0.85 * BOX_FACTOR
 
 
 def test_threat_models_are_found_by_name_and_by_what_they_are() -> None:
