@@ -10,8 +10,11 @@ import pytest
 from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.settings import EvaluationSettings, checked
+from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_network, read_weights
+from posebench.victims.weights import load_victim, shipped_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -57,3 +60,16 @@ def test_pmd_is_what_the_card_says(path: Path) -> None:
     for split in card["splits"].values():
         beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
         assert split["under_trained"] is not beaten
+
+
+def test_regimes_have_files_of_their_own_and_say_how_to_make_missing_ones() -> None:
+    assert shipped_path("npt", "tiny", regime="open").name == "npt-tiny-open.safetensors"
+    robust = shipped_path("npt", "tiny", regime="open", training="robust")
+    assert robust.name == "npt-tiny-open-robust.safetensors"
+    with pytest.raises(InputError, match="no open weights of 'npt' .*--size tiny --regime open'"):
+        load_network("npt", size="tiny", regime="open")
+    with pytest.raises(InputError, match="did you mean 'open'"):
+        load_victim("npt", regime="opn")
+    asked = EvaluationSettings("npt", weights=Path("a.pth"), regime="open")
+    with pytest.raises(InputError, match="leave it out beside a weights file"):
+        checked(asked)
