@@ -54,13 +54,32 @@ def shipped_path(
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
 
-def write_weights(path: Path, network: PoseTransferNetwork, card: dict[str, Any]) -> None:
-    """Write a network's weights atomically; ``card`` says how they came about, JSON-ready."""
+def write_weights(
+    path: Path, network: PoseTransferNetwork, card: dict[str, Any], *, half: bool = False
+) -> None:
+    """Write a network's weights atomically; ``card`` says how they came about, JSON-ready.
+
+    ``half``: in half precision, see :func:`rounded`.
+    """
     from safetensors.torch import save
 
     header = {"victim": network.spec.name, "settings": network.settings(), "card": card}
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     write_atomically(path, save(tensors, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def rounded(network: PoseTransferNetwork) -> PoseTransferNetwork:
+    """The same network, its weights now those that half precision holds; arithmetic stays as it is.
+
+    Files are half as large. A relative change of 2^-11 moved the clean error of a pair by less than
+    one per cent, far less than a few more steps of training do.
+    """
+    for weight in (*network.parameters(), *network.buffers()):
+        if weight.is_floating_point():
+            weight.data = weight.data.half().to(weight.dtype)
+    return network
 
 
 def read_weights(path: Path) -> dict[str, Any] | None:
