@@ -66,7 +66,7 @@ def _aim(victim: str, card: Json) -> list[str]:
 
 
 def _outlook(card: Json) -> list[str]:
-    """What twice the steps would bring; of runs that began with trained weights nothing is known."""
+    """What twice the steps would bring; a run that began with trained weights has no slope."""
     recipe = card["recipe"]
     if recipe.get("start") is not None:
         return []

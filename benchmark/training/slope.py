@@ -35,7 +35,7 @@ class Slope:
     @property
     def doubled(self) -> float:
         """What twice the steps would multiply the loss by."""
-        return 2.0**-self.exponent
+        return math.pow(2.0, -self.exponent)
 
 
 def slope_of(
