@@ -78,6 +78,13 @@ Consistency = Annotated[
     float | None,
     typer.Option(help="Weight of attacked against clean outputs (TRADES); default: plain error."),
 ]
+Mixed = Annotated[
+    bool,
+    typer.Option(
+        "--mixed",
+        help="With --threat: also smooth fields and few points anywhere, on half the rows.",
+    ),
+]
 Eps = Annotated[
     float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
 ]
@@ -142,6 +149,7 @@ def train(
     eps_schedule: EpsSchedule = None,
     random_start: RandomStart = None,
     consistency: Consistency = None,
+    mixed: Mixed = False,
     start: Start = None,
     budget: Budget = None,
     device: Device = "auto",
@@ -162,7 +170,7 @@ def train(
     attack: Options = {
         "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
         "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
-        "random_start": random_start, "consistency": consistency,
+        "random_start": random_start, "consistency": consistency, "mixed": mixed or None,
     }  # fmt: skip
     changes: Options = {
         "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
