@@ -237,6 +237,7 @@ def test_robust_weights_load_by_name_and_checks_know_their_budget(
         ({"consistency": 0.0}, "consistency must be"),
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"threat": None, "eps_low": 0.01}, "eps_low is of training against a threat model"),
+        ({"threat": None, "mixed": True}, "of training against a threat model"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, Any], part: str) -> None:

@@ -95,8 +95,10 @@ class Adversarial:
             self._check_threat()
         elif self.attack not in ATTACKS:
             raise unknown("attack", self.attack, ATTACKS)
-        elif self.eps_low is not None or self.mixed:
-            raise InputError("eps_low and mixed are of training against a threat model")
+        elif self.eps_low is not None:
+            raise InputError("eps_low is of training against a threat model")
+        elif self.mixed:
+            raise InputError("mixed is of training against a threat model")
         if self.schedule not in get_args(Schedule):
             raise unknown("eps schedule", self.schedule, get_args(Schedule))
         for name in ("clean_share", "random_start", "after"):

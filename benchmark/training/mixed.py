@@ -26,7 +26,8 @@ def longest_is(
 ) -> Float[Tensor, "b n 3"]:
     """Each row's field scaled so that its longest displacement has this length."""
     longest = field.norm(dim=2, keepdim=True).amax(dim=1, keepdim=True)
-    return field * (length / longest.clamp_min(1e-30))
+    scaled: Tensor = field * (length / longest.clamp_min(1e-30))
+    return scaled
 
 
 @dataclass(frozen=True)
