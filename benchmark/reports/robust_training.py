@@ -1,4 +1,4 @@
-"""What training against a threat model buys: the table of docs/defences.md, from ``sweep robust``."""
+"""What training against a threat model buys: the table of docs/defences.md (``sweep robust``)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def _row(plain: list[Record], victim: str, training: str) -> list[str]:
 def _aims() -> str:
     clean, near, far = AIMS.values()
     return (
-        f"x: times the clean error of the cleanly trained network on the same pairs. Aims: clean at "
+        "x: times the clean error of the cleanly trained network on the same pairs. Aims: clean at "
         f"most {clean:g}, within 2 cm at most {near:g}, within 5 cm at most {far:g}."
     )

@@ -66,8 +66,8 @@ def shipped_bare(
     regime: str = "protocol",
     size: str = "compact",
 ) -> bool:
-    """Of shipped weights of this size, training seed and regime, evaluation seed 0, no defence; those
-    trained on points of surfaces, which have a table of their own, or all others."""
+    """Of shipped weights of this size, training seed and regime, evaluation seed 0, no defence;
+    those trained on points of surfaces, which have a table of their own, or all others."""
     cell = record.cell
     recipe = cell.weights.recipe or {}
     return (
