@@ -25,6 +25,7 @@ from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import records_below
+from posebench.benchmark.reports.splits import splits_table
 from posebench.benchmark.reports.victims_table import victims_table
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -33,6 +34,7 @@ FLAGS_PAGE = "docs/flags.md"
 PAGES = (
     "README.md",
     "docs/attacks.md",
+    "docs/data.md",
     "docs/defences.md",
     "docs/reproduction.md",
     "docs/victims.md",
@@ -92,6 +94,7 @@ def marked_tables(
         "ascents": ascent_table(records),
         "claims": claim_table(records),
         "robust-training": robust_table(records),
+        "splits": splits_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
