@@ -34,6 +34,7 @@ FLAGS_PAGE = "docs/flags.md"
 PAGES = (
     "README.md",
     "docs/attacks.md",
+    "docs/claim.md",
     "docs/data.md",
     "docs/defences.md",
     "docs/reproduction.md",
