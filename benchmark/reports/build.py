@@ -24,6 +24,7 @@ from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.selection import records_below
+from posebench.benchmark.reports.versions import version_words
 from posebench.benchmark.reports.victims_table import victims_table
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -123,7 +124,8 @@ def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[P
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
     marked = {} if pages is None else marked_pages(pages, marked_tables(records, costs, out))
     explained = "" if pages is None else marked.get(pages / FLAGS_PAGE, "")
-    page = page_text(records, read_samples(out / "samples"), explained)
+    version = version_words(records, out)
+    page = page_text(records, read_samples(out / "samples"), explained, version)
     return {**files, **marked, out / "index.html": page}
 
 
