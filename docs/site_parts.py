@@ -15,7 +15,9 @@ from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-FRONT = '<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">Docs</a>'
+FRONT = (
+    '<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">Docs</a>'
+)
 
 
 def link_files(app: Sphinx, doctree: nodes.document) -> None:
@@ -54,7 +56,9 @@ class Commands(SphinxDirective):
 
         from posebench.benchmark.cli.app import app
 
-        return [self.section(*each) for each in commands(typer.main.get_command(app), ["posebench"])]
+        return [
+            self.section(*each) for each in commands(typer.main.get_command(app), ["posebench"])
+        ]
 
     def section(self, words: list[str], text: str) -> nodes.section:
         """One help page, as a terminal shows it."""
