@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from posebench import __version__
 
 project = "posebench"
-author = "The posebench authors"
+author = "the posebench developers"
+copyright = f"2026 {author}"
 version = release = __version__
 root_doc = "docs/index"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 from unittest import mock
 
 from docutils import nodes
@@ -15,6 +17,7 @@ from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+SHARED = re.compile(r"^( +)(\w+(?:, \w+)*), (\w+):(?= )")
 FRONT = (
     '<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">Docs</a>'
 )
@@ -83,6 +86,30 @@ def commands(command: Any, words: list[str]) -> list[tuple[list[str], str]]:
     return pages
 
 
+def one_name_a_line(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    """``a, b: text`` of a docstring's list describes two fields, which Sphinx takes for one."""
+    found = []
+    for line in lines:
+        shared = SHARED.match(line)
+        if shared:
+            space, first, last = shared.groups()
+            found += [f"{space}{each}: See ``{last}``." for each in first.split(", ")]
+            line = f"{space}{last}:{line[shared.end() :]}"
+        found.append(line)
+    lines[:] = found
+
+
+def plain_types(app: Sphinx) -> None:
+    """Fields of records without the bounds that only their decoder reads."""
+    from posebench.benchmark.records import types
+
+    for each in vars(types).values():
+        if is_dataclass(each) and isinstance(each, type):
+            each.__annotations__ = each.__init__.__annotations__ = get_type_hints(each)
+
+
 class NotebookParser(MystParser):
     """A notebook as a page: its Markdown, its code, and the outputs that are stored as text."""
 
@@ -103,8 +130,10 @@ def notebook_markdown(notebook: dict[str, Any]) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
+    app.connect("builder-inited", plain_types)
     app.connect("doctree-read", link_files, priority=400)  # before downloads are collected
     app.connect("build-finished", copy_files)
+    app.connect("autodoc-process-docstring", one_name_a_line, priority=400)  # before napoleon
     app.add_directive("posebench-commands", Commands)
     app.add_source_parser(NotebookParser)
     return {"parallel_read_safe": False}
