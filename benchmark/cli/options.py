@@ -55,6 +55,13 @@ Weights = Annotated[
     typer.Option(help="Weights file, of posebench or a released repository; default: shipped."),
 ]
 Size = Annotated[str, typer.Option(help="compact, paper or tiny.", autocompletion=words(*SIZES))]
+Regime = Annotated[
+    str,
+    typer.Option(
+        help="Of shipped weights: 'protocol', the paper's pairs, or 'open', any people and poses.",
+        autocompletion=words("protocol", "open"),
+    ),
+]
 Task = Annotated[
     str,
     typer.Option(help="Dataset and split; see 'posebench list'.", autocompletion=names(TASK_LINES)),

@@ -37,6 +37,8 @@ Examples:
 
 - posebench train --victim npt --threat point-5cm --start shipped
 
+- posebench train --victim npt --regime open --start shipped
+
 - posebench train --recipe accelerator --budget 25m
 
 - torchrun --nproc-per-node 2 -m posebench.benchmark.cli.app train --victim npt
@@ -100,9 +102,7 @@ RandomStart = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option(
-        help="Weights that take the clean part's place: a file, 'shipped' or 'shipped-adversarial'."
-    ),
+    typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),
 ]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -227,9 +227,7 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
     if asked.adversarial is not None or asked.attack["threat"] is not None:
         part = given({"attack": asked.adversarial, **asked.attack})
     else:
-        refuse_given(
-            {**asked.attack, "start": asked.start}, "training without --adversarial or --threat"
-        )
+        refuse_given(asked.attack, "training without --adversarial or --threat")
     train_victim(asked, part, options, bar)
 
 

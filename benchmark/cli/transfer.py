@@ -41,6 +41,7 @@ def transfer(
     weights: options.Weights = None,
     adversarial: on_files.Training = None,
     size: on_files.Size = None,
+    regime: on_files.Regime = None,
     defense: options.Defense = "none",
     unit: on_files.Unit = "m",
     up: on_files.Up = None,
@@ -66,7 +67,7 @@ def transfer(
     check_results([(out, WRITTEN), (render, PICTURES)], read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=guard, out=out)
-    network, label = on_files.load_network(victim, weights, adversarial, size)
+    network, label = on_files.load_network(victim, weights, adversarial, size, regime)
     driven = Driven(network.to(place), label, guard, place, seed)
     on_files.show(driven.write(pair, out, render), as_json)
 

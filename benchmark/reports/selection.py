@@ -45,14 +45,19 @@ def records_below(folder: Path) -> list[Record]:
     return records
 
 
-def shipped_plain(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
+def shipped_plain(
+    record: Record, seed: int = 0, *, surface: bool = False, regime: str = "protocol"
+) -> bool:
     """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
-    return record.cell.access.kind == "oblivious" and shipped_bare(record, seed, surface=surface)
+    bare = shipped_bare(record, seed, surface=surface, regime=regime)
+    return record.cell.access.kind == "oblivious" and bare
 
 
-def shipped_bare(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
-    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; those
-    trained on points of surfaces, which have a table of their own, or all others."""
+def shipped_bare(
+    record: Record, seed: int = 0, *, surface: bool = False, regime: str = "protocol"
+) -> bool:
+    """Of shipped compact weights with this training seed and regime, evaluation seed 0, no defence;
+    those trained on points of surfaces, which have a table of their own, or all others."""
     cell = record.cell
     recipe = cell.weights.recipe or {}
     return (
@@ -62,6 +67,7 @@ def shipped_bare(record: Record, seed: int = 0, *, surface: bool = False) -> boo
         and is_shipped(cell.weights)
         and recipe.get("seed") == seed
         and bool(recipe.get("surface")) == surface
+        and cell.weights.regime == regime
     )
 
 
