@@ -8,6 +8,7 @@ import typer
 
 from posebench import __version__
 from posebench.benchmark.cli import attack as attack_command
+from posebench.benchmark.cli import badge as badge_command
 from posebench.benchmark.cli import certify as certify_command
 from posebench.benchmark.cli import check as check_command
 from posebench.benchmark.cli import cost as cost_command
@@ -65,6 +66,7 @@ app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
 app.command(epilog=validate_command.EXAMPLES)(validate_command.validate)
 app.command(epilog=verify_command.EXAMPLES)(verify_command.verify)
 app.command(epilog=report_command.EXAMPLES)(report_command.report)
+app.command(epilog=badge_command.EXAMPLES)(badge_command.badge)
 app.command(epilog=cost_command.EXAMPLES)(cost_command.cost)
 
 
