@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from posebench.benchmark.records.store import write_record
+from posebench.benchmark.reports import result_page
 from posebench.benchmark.reports.build import write_tables
 from posebench.benchmark.reports.page import page_text
+from posebench.benchmark.retarget.trust import Trust
 from tests.made_records import made
+from tests.test_trust import facts_of, shown
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -248,4 +251,20 @@ def test_some_rows_at_once_are_drawn_and_all_are_searched(browser: Browser, tmp_
     assert visit.rows(1) == ["t402"]
     visit.page.locator("#cells-search").fill("")
     expect(rows).to_have_count(200)
+    visit.leave()
+
+
+def test_a_transfers_page_shows_doubts_and_bodies(browser: Browser, tmp_path: Path) -> None:
+    """A cloud, a mesh and a coloured one, in a file with a hostile name."""
+    facts = facts_of(Trust(("worse than doing nothing",), None), "<b>bold.obj")
+    (tmp_path / "result.html").write_text(result_page.page_text(shown(None), facts), "utf-8")
+    visit = Visit(browser, tmp_path / "result.html", viewport={"width": 1300, "height": 900})
+    assert visit.texts("h1") == ["person.obj in the pose of <b>bold.obj"]
+    assert visit.texts("#doubts .notice") == ["Do not trust this result: worse than doing nothing"]
+    assert visit.texts(".view b") == ["pose source", "result", "result, coloured"]
+    assert visit.texts("#facts tbody td")[:4] == ["4.0", "4.0", "4.0", "-"]
+    visit.page.wait_for_selector("#look-box[data-drawn]")
+    before = visit.page.locator("#look-box").get_attribute("data-camera")
+    visit.page.get_by_label("Zoom in").click()
+    expect(visit.page.locator("#look-box")).not_to_have_attribute("data-camera", str(before))
     visit.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,13 +62,22 @@ PoseUp = Annotated[
 ]
 PoseTurn = Annotated[float | None, typer.Option(help="Turn of the pose source alone.")]
 Points = Annotated[int, typer.Option(help="Points of the pose source that the network sees.")]
-Render = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
+Picture = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network, what it is called, and the file that its weights came from."""
+
+    network: PoseTransferNetwork
+    label: str
+    weights: Path
 
 
 def load_network(
     victim: str, weights: Path | None, adversarial: bool | None, size: str | None
-) -> tuple[PoseTransferNetwork, str]:
-    """The network and its label; weights made for scans unless others are asked for."""
+) -> Loaded:
+    """The network; weights made for scans unless others are asked for."""
     from posebench.benchmark.evaluation.sources import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
@@ -86,7 +96,7 @@ def load_network(
     network, path = load_network(victim, size=size, weights=weights, training=training)
     source = with_source(network, path).weights
     points = " on surface points" if (source.recipe or {}).get("surface") else ""
-    return network, f"{network.spec.title}, {source.training} training{points}"
+    return Loaded(network, f"{network.spec.title}, {source.training} training{points}", path)
 
 
 def show(facts: Facts, as_json: bool) -> None:
@@ -97,6 +107,8 @@ def show(facts: Facts, as_json: bool) -> None:
     for note in facts.notes:
         typer.echo(f"posebench: note: {note}", err=True)
     print_facts(facts)
+    for doubt in facts.trust.doubts if facts.trust is not None else ():
+        typer.echo(f"posebench: warning: {doubt}", err=True)
 
 
 CAPTION = """\
@@ -132,6 +144,9 @@ def print_facts(facts: Facts) -> None:
         f"pose source: {facts.pose.points:,} points, {facts.pose.seen:,} seen\n"
         f"identity: {facts.identity.points:,} points, {facts.identity.faces:,} faces"
     )
+    if facts.trust is not None:
+        own = facts.trust.own_error or "unknown, its weights have no card of ours"
+        console.print(f"the network's own error: {own}", soft_wrap=True, markup=False)
     for path in facts.written:
         console.print(path, soft_wrap=True, markup=False)
 
