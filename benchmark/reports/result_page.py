@@ -121,7 +121,7 @@ def splats(panel: Panel) -> tuple[NDArray[np.float32], NDArray[np.float32] | Non
     points = panel.points[pick]
     normals = cloud_normals(points) if panel.normals is None else panel.normals[pick]
     reach, _ = cKDTree(points).query(points, k=min(5, len(points)))
-    half = 0.7 * float(np.median(reach[:, -1]))
+    half = 0.7 * float(np.median(np.asarray(reach)[:, -1]))
     across = np.cross(normals, np.eye(3)[np.abs(normals).argmin(axis=1)])
     across /= np.linalg.norm(across, axis=1, keepdims=True).clip(1e-12)
     up = np.cross(normals, across)
