@@ -10,6 +10,7 @@ from posebench import __version__
 from posebench.benchmark.cli import attack as attack_command
 from posebench.benchmark.cli import certify as certify_command
 from posebench.benchmark.cli import check as check_command
+from posebench.benchmark.cli import compare as compare_command
 from posebench.benchmark.cli import cost as cost_command
 from posebench.benchmark.cli import data as data_command
 from posebench.benchmark.cli import doctor as doctor_command
@@ -66,6 +67,7 @@ app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
 app.command(epilog=validate_command.EXAMPLES)(validate_command.validate)
 app.command(epilog=verify_command.EXAMPLES)(verify_command.verify)
 app.command(epilog=report_command.EXAMPLES)(report_command.report)
+app.command(epilog=compare_command.EXAMPLES)(compare_command.compare)
 app.command(epilog=cost_command.EXAMPLES)(cost_command.cost)
 app.command(epilog=doctor_command.EXAMPLES)(doctor_command.doctor)
 
