@@ -468,6 +468,12 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     assert ((centred(person) - centred(truth)) ** 2).mean() > 150e-4
 
 
+def test_an_attack_of_centimetres_is_asked_about(folder: Path, tmp_path: Path) -> None:
+    done = call(words(folder, "attack", "--save", tmp_path / "a.ply", "--eps", 5, "--norm", "linf"))
+    assert done["code"] == 2
+    assert "is it in metres? for centimetres write 0.05" in done["err"]
+
+
 def test_attacks_that_move_no_points_are_refused(folder: Path, tmp_path: Path) -> None:
     more = ("--save", tmp_path / "a.ply", "--attack", "drop", "--norm", "drop", "--eps", 0.1)
     done = call(words(folder, "attack", *more))

@@ -72,11 +72,13 @@ def attack(
     """Move a pose source's points so that the network's output changes most; no truth is needed."""
     from posebench.attacks import make_attack
     from posebench.benchmark.evaluation.devices import resolve_device
+    from posebench.benchmark.evaluation.metres import check_metres
     from posebench.benchmark.meshes.files import DISPLACED, WRITTEN
     from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
     from posebench.interfaces import Budget
 
     budget = Budget(eps, cast("Norm", norm), cast("Unit", eps_unit))
+    check_metres(budget, points)
     made = make_attack(attack, budget, iterations)
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
     files = PairFiles(pose, identity, frames, points, seed)
