@@ -94,7 +94,7 @@ def show(found: list[Comparison]) -> None:
 
     from posebench.benchmark.reports.comparison import attack_words, p_words, words
 
-    console = Console()
+    console = Console(highlight=False)
     first, second = found[0].names
     table = Table(
         title=f"A: {first}\nB: {second}\n{found[0].cell.task}",

@@ -46,7 +46,7 @@ def show(found: Checkup, weights: dict[str, str]) -> None:
 
     from posebench.benchmark.cli.list import table_of
 
-    console = Console()
+    console = Console(highlight=False)
     installed = {name: there for name, there in found.packages.items() if there is not None}
     extras = {
         name: "present" if there else f"absent: pip install 'posebench[{name}]'"

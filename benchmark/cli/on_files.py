@@ -123,7 +123,7 @@ def print_facts(facts: Facts) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(highlight=False)
     table = Table(title=facts.victim, caption=CAPTION, box=box.SIMPLE_HEAD)
     for name in ("", "scan to\nresult", "result to\nscan", "chamfer", "stretched"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
