@@ -1,4 +1,5 @@
-"""What colours in tables mean: differences that are sure, and nothing without colours."""
+"""What colours in tables mean: differences that are sure, and nothing without colours. And that the
+first help page can be read at a glance."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from posebench.benchmark.cli.app import app
 from posebench.benchmark.cli.console import COLOURS, run_table
 from posebench.benchmark.records.types import Record
+from tests.bad_meshes import call
 from tests.made_records import made
 
 HARD = tuple(float(x) for x in np.exp(np.random.default_rng(0).normal(-5, 0.5, 16)))
@@ -46,3 +49,16 @@ def test_one_row_and_undefined_errors_have_no_colour(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_COLOR", "1")
     better = made(training="adversarial", pmd=scaled(0.5))
     assert GREEN not in printed(made(pmd=HARD), better)
+
+
+def test_the_first_help_page_has_one_line_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    text = call(["--help"])["out"]
+    commands = text.split("Measure networks")[1]
+    rows = [line for line in commands.splitlines() if line.startswith("│")]
+    names = [line[2:].split()[0] for line in rows]
+    registered = [each.name for each in app.registered_commands + app.registered_groups]
+    assert sorted(names) == sorted(str(name) for name in registered)
+    assert all(line[2] != " " for line in rows), "no line goes on"

@@ -20,22 +20,28 @@ DEFAULT_VICTIM = "posemae"
 
 OUT_OF_MEMORY = "fewer --points, a smaller --identity mesh or --device cpu"
 
+FRAMES = "Units and axes"
+"""A panel of help pages."""
+
 Pose = Annotated[
     Path,
-    typer.Option(help="Mesh, cloud or scan: obj, ply, off, stl, glb, npz, npy, xyz, pcd."),
+    typer.Option(
+        help="What to take the pose from: mesh, cloud or scan; obj, ply, off, stl, glb, npz, npy, "
+        "xyz, pcd."
+    ),
 ]
 Identity = Annotated[Path, typer.Option(help="Mesh to be posed, in the same formats.")]
 Training = Annotated[
     bool | None,
     typer.Option(
         "--adversarial/--clean",
-        help="Which shipped weights; default those trained for scans, on points of surfaces.",
+        help="Which shipped weights; default: those trained for scans.",
     ),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        help="Of shipped weights: compact (default), paper, tiny.",
+        help="Of shipped weights: compact (default), medium, ...",
         autocompletion=options.words(*options.SIZES),
     ),
 ]
@@ -43,25 +49,49 @@ UNITS = options.words("m", "dm", "cm", "mm")
 AXES = options.words("x", "y", "z", "-x", "-y", "-z")
 Unit = Annotated[
     str,
-    typer.Option(help="Of both files: m, dm, cm, mm, or metres per unit.", autocompletion=UNITS),
+    typer.Option(
+        help="Of both files: m, dm, cm, mm, or metres per unit.",
+        autocompletion=UNITS,
+        rich_help_panel=FRAMES,
+    ),
 ]
 Up = Annotated[
     str | None,
     typer.Option(
-        help="Up axis of both files: x, y, z, -x, -y or -z; default y.", autocompletion=AXES
+        help="Up axis of both files: x, y, z, -x, -y or -z; default y.",
+        autocompletion=AXES,
+        rich_help_panel=FRAMES,
     ),
 ]
 Turn = Annotated[
-    float, typer.Option(help="Degrees to turn both bodies to their left, so that they face z.")
+    float,
+    typer.Option(
+        help="Degrees to turn both bodies to their left, until they face z.",
+        rich_help_panel=FRAMES,
+    ),
 ]
 PoseUnit = Annotated[
-    str | None, typer.Option(help="Unit of the pose source alone.", autocompletion=UNITS)
+    str | None,
+    typer.Option(
+        help="Unit of the pose source alone.", autocompletion=UNITS, rich_help_panel=FRAMES
+    ),
 ]
 PoseUp = Annotated[
-    str | None, typer.Option(help="Up axis of the pose source alone.", autocompletion=AXES)
+    str | None,
+    typer.Option(
+        help="Up axis of the pose source alone.", autocompletion=AXES, rich_help_panel=FRAMES
+    ),
 ]
-PoseTurn = Annotated[float | None, typer.Option(help="Turn of the pose source alone.")]
-Points = Annotated[int, typer.Option(help="Points of the pose source that the network sees.")]
+PoseTurn = Annotated[
+    float | None, typer.Option(help="Turn of the pose source alone.", rich_help_panel=FRAMES)
+]
+Points = Annotated[
+    int,
+    typer.Option(
+        help="Points of the pose source that the network sees.",
+        rich_help_panel=options.COMPUTATION,
+    ),
+]
 Picture = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
 
 

@@ -31,10 +31,10 @@ Examples:
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Mesh to write, by its ending.")]
 Html = Annotated[
-    Path | None, typer.Option(help="Page with the bodies to turn in 3D, in one file of 1 to 4 MB.")
+    Path | None, typer.Option(help="Page with the bodies in 3D, one file of 1 to 4 MB.")
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit code 1 where the result is not to be trusted.")
+    bool, typer.Option("--strict", help="Exit code 1 if the result is not to be trusted.")
 ]
 PAGES = (".html", ".htm")
 
