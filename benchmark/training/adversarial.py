@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from posebench.attacks import ATTACKS, FGM, PGD, make_attack, project, steepest
 from posebench.attacks.enforce import bounded
 from posebench.attacks.gradient import frozen
+from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.training.capped import Capped, Rule
 from posebench.benchmark.training.mixed import FewPoints, SmoothField
 from posebench.cloud import Clouds
@@ -109,6 +110,7 @@ class Adversarial:
         weight = self.consistency
         if weight is not None and not (math.isfinite(weight) and weight > 0):
             raise InputError(f"consistency must be a positive number, got {weight}")
+        check_metres(self.budget, points=1)  # in metres, however many there are
         self.made(1.0)
 
     def _check_threat(self) -> None:
