@@ -13,8 +13,8 @@ from scipy.stats import ttest_rel
 
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.records.types import Access, Record
-from posebench.benchmark.reports.comparison import differences, words
 from posebench.benchmark.reports.comparison import compare as compare_all
+from posebench.benchmark.reports.comparison import differences, words
 from posebench.victims.weights import shipped_path, weights_fingerprint
 from tests.bad_meshes import call
 from tests.made_records import made

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.settings import EvaluationSettings, checked
+from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_network, read_weights
+from posebench.victims.weights import load_victim, rounded, shipped_path, write_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -57,3 +61,32 @@ def test_pmd_is_what_the_card_says(path: Path) -> None:
     for split in card["splits"].values():
         beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
         assert split["under_trained"] is not beaten
+
+
+def test_regimes_have_files_of_their_own_and_say_how_to_make_missing_ones() -> None:
+    assert shipped_path("npt", "tiny", regime="open").name == "npt-tiny-open.safetensors"
+    robust = shipped_path("npt", "tiny", regime="open", training="robust")
+    assert robust.name == "npt-tiny-open-robust.safetensors"
+    with pytest.raises(InputError, match=r"no open weights of .npt. .*--size tiny --regime open"):
+        load_network("npt", size="tiny", regime="open")
+    with pytest.raises(InputError, match="did you mean 'open'"):
+        load_victim("npt", regime="opn")
+    asked = EvaluationSettings("npt", weights=Path("a.pth"), regime="open")
+    with pytest.raises(InputError, match="leave it out beside a weights file"):
+        checked(asked)
+
+
+def test_trained_weights_are_stored_in_half_precision_and_are_those_evaluated(
+    tmp_path: Path,
+) -> None:
+    full = load_network("npt")[0]
+    write_weights(tmp_path / "full.safetensors", full, {})
+    half = rounded(load_network("npt")[0])
+    write_weights(tmp_path / "half.safetensors", half, {}, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.52 * sizes[0]
+    again = load_network("npt", weights=tmp_path / "half.safetensors")[0].state_dict()
+    for name, value in half.state_dict().items():
+        assert torch.equal(again[name], value)
+        assert again[name].dtype == torch.float32
+        assert torch.allclose(value, full.state_dict()[name], rtol=2**-10, atol=1e-7)

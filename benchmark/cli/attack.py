@@ -56,6 +56,7 @@ def attack(
     weights: options.Weights = None,
     adversarial: on_files.Training = None,
     size: on_files.Size = None,
+    regime: on_files.Regime = None,
     unit: on_files.Unit = "m",
     up: on_files.Up = None,
     turn: on_files.Turn = 0.0,
@@ -86,7 +87,7 @@ def attack(
     check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=None, out=out)
-    used = on_files.load_network(victim, weights, adversarial, size)
+    used = on_files.load_network(victim, weights, adversarial, size, regime)
     attacker = Attacker(used.network.to(place), used.label, made, f"{attack} {eps:g}", place, seed)
     on_files.show(attacker.write(pair, save, out, picture), as_json)
 

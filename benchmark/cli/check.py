@@ -42,6 +42,7 @@ def check(
     samples: Samples = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
     size: options.Size = "compact",
+    regime: options.Regime = "protocol",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for the findings as JSON.")] = None,
@@ -69,6 +70,7 @@ def check(
         samples=samples,
         iterations=iterations,
         size=size,
+        regime=regime,
         seed=seed,
     )
     with progress_bar("checks", quiet=False) as bar:

@@ -35,7 +35,15 @@ Training = Annotated[
     bool | None,
     typer.Option(
         "--adversarial/--clean",
-        help="Which shipped weights; default: those trained for scans.",
+        help="Which shipped weights of the protocol; default: those made for anybody's bodies.",
+    ),
+]
+Regime = Annotated[
+    str | None,
+    typer.Option(
+        help="Of shipped weights:\n\n- open (default, where shipped): any people and poses\n"
+        "- protocol: the paper's",
+        autocompletion=options.words("open", "protocol"),
     ),
 ]
 Size = Annotated[
@@ -105,27 +113,41 @@ class Loaded:
 
 
 def load_network(
-    victim: str, weights: Path | None, adversarial: bool | None, size: str | None
+    victim: str,
+    weights: Path | None,
+    adversarial: bool | None,
+    size: str | None,
+    regime: str | None,
 ) -> Loaded:
-    """The network; weights made for scans unless others are asked for."""
+    """The network; unless others are asked for, weights of the open regime, else
+    those trained on points of surfaces, where there are any."""
     from posebench.benchmark.evaluation.sources import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
     from posebench.victims import SIZES, load_network
     from posebench.victims.weights import shipped_path
 
-    if weights is not None and (adversarial is not None or size is not None):
-        raise InputError("--adversarial, --clean and --size choose shipped weights, not --weights")
+    if weights is not None and any(given is not None for given in (adversarial, size, regime)):
+        raise InputError(
+            "--adversarial, --clean, --size and --regime choose shipped weights, not --weights"
+        )
     if size is not None and size not in SIZES:
         raise unknown("size", size, SIZES)
     size = size or "compact"
-    if weights is None and adversarial is None:
-        scans = shipped_path(victim, size, training="adversarial", surface=True)
-        weights = scans if scans.is_file() else None
     training = "clean" if adversarial is False else "adversarial"
-    network, path = load_network(victim, size=size, weights=weights, training=training)
+    if weights is None and adversarial is None:
+        if regime is None and shipped_path(victim, size, regime="open").is_file():
+            regime = "open"
+        if regime == "open":
+            training = "clean"
+        scans = shipped_path(victim, size, training="adversarial", surface=True)
+        weights = scans if regime is None and scans.is_file() else None
+    network, path = load_network(
+        victim, size=size, weights=weights, training=training, regime=regime or "protocol"
+    )
     source = with_source(network, path).weights
     points = " on surface points" if (source.recipe or {}).get("surface") else ""
+    points = f" on {source.regime} data" if source.regime != "protocol" else points
     return Loaded(network, f"{network.spec.title}, {source.training} training{points}", path)
 
 

@@ -63,6 +63,14 @@ Weights = Annotated[
 Size = Annotated[
     str, typer.Option(help="compact, medium, paper or tiny.", autocompletion=words(*SIZES))
 ]
+Regime = Annotated[
+    str,
+    typer.Option(
+        help="Of shipped weights:\n\n- protocol: trained on the paper's pairs\n"
+        "- open: on any people and poses",
+        autocompletion=words("protocol", "open"),
+    ),
+]
 Task = Annotated[
     str,
     typer.Option(help="Dataset and split; see 'posebench list'.", autocompletion=names(TASK_LINES)),

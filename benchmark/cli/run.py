@@ -96,6 +96,7 @@ def run(
     samples: options.Samples = 32,
     batch_size: options.BatchSize = 8,
     size: options.Size = "compact",
+    regime: options.Regime = "protocol",
     seed: options.Seed = 0,
     precision: options.Precision = "float32",
     device: options.Device = "auto",
@@ -128,6 +129,7 @@ def run(
         task=task,
         samples=samples,
         size=size,
+        regime=regime,
         seed=seed,
         precision=precision,
     )

@@ -36,6 +36,8 @@ Examples:
 
 - posebench train --victim npt --threat point-5cm --start shipped
 
+- posebench train --victim npt --regime open --start shipped
+
 - posebench train --recipe accelerator --budget 25m
 
 - torchrun --nproc-per-node 2 -m posebench.benchmark.cli.app train --victim npt
@@ -64,6 +66,7 @@ def train(
     eps_schedule: train_options.EpsSchedule = None,
     random_start: train_options.RandomStart = None,
     consistency: train_options.Consistency = None,
+    mixed: train_options.Mixed = False,
     start: train_options.Start = None,
     budget: train_options.Budget = None,
     device: train_options.Device = "auto",
@@ -87,7 +90,7 @@ def train(
     attack: Options = {
         "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
         "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
-        "random_start": random_start, "consistency": consistency,
+        "random_start": random_start, "consistency": consistency, "mixed": mixed or None,
     }  # fmt: skip
     changes: Options = {
         "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
@@ -152,9 +155,7 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
     if asked.adversarial is not None or asked.attack["threat"] is not None:
         part = given({"attack": asked.adversarial, **asked.attack})
     else:
-        refuse_given(
-            {**asked.attack, "start": asked.start}, "training without --adversarial or --threat"
-        )
+        refuse_given(asked.attack, "training without --adversarial or --threat")
     train_victim(asked, part, options, bar)
 
 

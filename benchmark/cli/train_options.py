@@ -27,6 +27,10 @@ Regime = Annotated[
         "- open: people and poses drawn anew"
     ),
 ]
+Start = Annotated[
+    str | None,
+    typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),
+]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs with --recipe.")]
 Batch = Annotated[
@@ -124,10 +128,11 @@ Consistency = Annotated[
         rich_help_panel=ADVERSARIAL,
     ),
 ]
-Start = Annotated[
-    str | None,
+Mixed = Annotated[
+    bool,
     typer.Option(
-        help="Weights instead of a clean part: a file, 'shipped' or 'shipped-adversarial'.",
+        "--mixed",
+        help="With --threat: also smooth fields and few points anywhere, on half the rows.",
         rich_help_panel=ADVERSARIAL,
     ),
 ]

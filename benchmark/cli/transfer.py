@@ -48,6 +48,7 @@ def transfer(
     weights: options.Weights = None,
     adversarial: on_files.Training = None,
     size: on_files.Size = None,
+    regime: on_files.Regime = None,
     defense: options.Defense = "none",
     unit: on_files.Unit = "m",
     up: on_files.Up = None,
@@ -79,7 +80,7 @@ def transfer(
     check_results([(out, WRITTEN), (picture, PICTURES), (html, PAGES)], read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=guard, out=out)
-    used = on_files.load_network(victim, weights, adversarial, size)
+    used = on_files.load_network(victim, weights, adversarial, size, regime)
     facts = Driven(used, guard, place, seed).write(pair, Results(out, picture, html))
     on_files.show(facts, as_json)
     if strict and facts.trust is not None and facts.trust.doubts:

@@ -61,7 +61,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     Everything that can be wrong with the settings is found before the first forward.
     """
     asked = checked(settings.evaluation)
-    sources = find_networks(asked.victim, asked.weights, asked.size)
+    sources = find_networks(asked.victim, asked.weights, asked.size, asked.regime)
     device = resolve_device(settings.device)
     check_writable(settings.out)
     job = bar.add_task("reading meshes", total=None)
