@@ -87,12 +87,18 @@ def headline_row(record: Record, name: str) -> HeadlineRow:
     metric = "pmd" if cell.attack is None else cell.attack.metric
     under = record.metrics.attacked[metric]
     numbers = (record.metrics.clean[metric].mean, under.mean, *under.ci95)
+    clean, error, low, high = (
+        "nan" if math.isnan(value) else f"{value * UNIT:.4g}" for value in numbers
+    )
     return HeadlineRow(
         cell.victim,
         cell.weights.training,
         name,
         cell.samples,
-        *("nan" if math.isnan(value) else f"{value * UNIT:.4g}" for value in numbers),
+        clean,
+        error,
+        low,
+        high,
         str(cell.weights.sha256)[:12],
         str(cell.fingerprint)[:12],
     )
