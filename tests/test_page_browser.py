@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from posebench.benchmark.records.store import cell_path, write_record
+from posebench.benchmark.reports import result_page
 from posebench.benchmark.reports.build import write_tables
 from posebench.benchmark.reports.page import page_text
+from posebench.benchmark.retarget.trust import Trust
 from tests.made_records import made
+from tests.test_trust import facts_of, shown
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -291,3 +294,19 @@ def test_a_permalink_shows_its_row_and_results_can_be_taken_along(
     again = Visit(browser, path, fragment=anchor)
     expect(again.page.locator(f"#{anchor}")).to_have_class("open")
     again.leave()
+
+
+def test_a_transfers_page_shows_doubts_and_bodies(browser: Browser, tmp_path: Path) -> None:
+    """A cloud, a mesh and a coloured one, in a file with a hostile name."""
+    facts = facts_of(Trust(("worse than doing nothing",), None), "<b>bold.obj")
+    (tmp_path / "result.html").write_text(result_page.page_text(shown(None), facts), "utf-8")
+    visit = Visit(browser, tmp_path / "result.html", viewport={"width": 1300, "height": 900})
+    assert visit.texts("h1") == ["person.obj in the pose of <b>bold.obj"]
+    assert visit.texts("#doubts .notice") == ["Do not trust this result: worse than doing nothing"]
+    assert visit.texts(".view b") == ["pose source", "result", "result, coloured"]
+    assert visit.texts("#facts tbody td")[:4] == ["4.0", "4.0", "4.0", "-"]
+    visit.page.wait_for_selector("#look-box[data-drawn]")
+    before = visit.page.locator("#look-box").get_attribute("data-camera")
+    visit.page.get_by_label("Zoom in").click()
+    expect(visit.page.locator("#look-box")).not_to_have_attribute("data-camera", str(before))
+    visit.leave()

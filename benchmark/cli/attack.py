@@ -28,7 +28,7 @@ Examples:
 
 - posebench attack --pose a.obj --identity b.obj --attack pgd --eps 0.02 --save adv.ply
 
-- posebench attack --pose a.obj --identity b.obj --clean --save adv.ply --render adv.png
+- posebench attack --pose a.obj --identity b.obj --clean --save adv.ply --picture adv.png
 
 - posebench transfer --pose adv.ply --identity b.obj --clean --defense sor -o mended.obj
 """
@@ -65,7 +65,7 @@ def attack(
     pose_turn: on_files.PoseTurn = None,
     points: on_files.Points = 6890,
     out: Out = None,
-    render: on_files.Render = None,
+    picture: on_files.Picture = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
@@ -73,21 +73,23 @@ def attack(
     """Move a pose source's points so that the network's output changes most; no truth is needed."""
     from posebench.attacks import make_attack
     from posebench.benchmark.evaluation.devices import resolve_device
+    from posebench.benchmark.evaluation.metres import check_metres
     from posebench.benchmark.meshes.files import DISPLACED, WRITTEN
     from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
     from posebench.interfaces import Budget
 
     budget = Budget(eps, cast("Norm", norm), cast("Unit", eps_unit))
+    check_metres(budget, points)
     made = make_attack(attack, budget, iterations)
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
     files = PairFiles(pose, identity, frames, points, seed)
-    results = [(save, DISPLACED), (out, WRITTEN), (render, PICTURES)]
+    results = [(save, DISPLACED), (out, WRITTEN), (picture, PICTURES)]
     check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=None, out=out)
-    network, label = on_files.load_network(victim, weights, adversarial, size, regime)
-    attacker = Attacker(network.to(place), label, made, f"{attack} {eps:g}", place, seed)
-    on_files.show(attacker.write(pair, save, out, render), as_json)
+    used = on_files.load_network(victim, weights, adversarial, size, regime)
+    attacker = Attacker(used.network.to(place), used.label, made, f"{attack} {eps:g}", place, seed)
+    on_files.show(attacker.write(pair, save, out, picture), as_json)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Attacker:
     device: str
     seed: int
 
-    def write(self, pair: Pair, save: Path, out: Path | None, render: Path | None) -> Facts:
+    def write(self, pair: Pair, save: Path, out: Path | None, picture: Path | None) -> Facts:
         """Attack, write what was asked for, and measure."""
         from posebench.benchmark.meshes.files import write_displaced, write_mesh
         from posebench.benchmark.reports.pictures import viridis
@@ -121,9 +123,9 @@ class Attacker:
         colours = viridis(moved / max(float(moved.max()), 1e-12))
         write_displaced(save, placed, faces, moved, colours)
         written = () if out is None else write_mesh(out, broken, pair.identity.mesh)
-        if render is not None:
+        if picture is not None:
             shown = Shown(source.mesh.frame.inwards(placed), faces, moved, clean, broken)
-            draw(pair, shown, self, render)
+            draw(pair, shown, self, picture)
         return facts.Facts(
             victim=self.label,
             pose=facts.pose_facts(pair),
@@ -132,7 +134,7 @@ class Attacker:
                 "clean result": facts.against_scan(clean, pair.identity, source),
                 "attacked result": facts.against_scan(broken, pair.identity, source),
             },
-            written=tuple(str(path) for path in (save, out, render) if path is not None),
+            written=tuple(str(path) for path in (save, out, picture) if path is not None),
             notes=(*pair.notes, *written),
             attacked=facts.attack_facts(self.attack, found, pair),
         )

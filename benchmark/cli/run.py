@@ -37,7 +37,7 @@ Examples:
 ACCESS = {
     "oblivious": "the bare victim",
     "adaptive": "the victim with its defence",
-    "straight-through": "the same, the defence's gradient taken as the identity's",
+    "straight-through": "the same, but its gradient skips the defence",
     "transfer": "a surrogate",
 }
 
@@ -49,24 +49,32 @@ AttackOrNone = Annotated[
     ),
 ]
 SweptEps = Annotated[
-    str, typer.Option(help="Budget, in --eps-unit; low:high:count sweeps, such as 0:0.16:9.")
+    str,
+    typer.Option(help="Budget in metres, or low:high:count for a sweep, such as 0:0.16:9."),
 ]
 AnyNorm = Annotated[
     str | None,
     typer.Option(
-        help="l2 (default), linf, l2_vertex or smooth. drop, add or sparse: then --eps is a share "
-        "of points.",
+        help="How moves are measured:\n\n- l2 (default), linf, l2_vertex, smooth: --eps is a "
+        "distance\n- drop, add, sparse: --eps is a share of points",
         autocompletion=options.words(*get_args(Norm)),
+        rich_help_panel=options.DETAIL,
     ),
 ]
 Access = Annotated[
     str | None,
     typer.Option(
-        help="What the attack sees. " + ". ".join(f"{k}: {v}" for k, v in ACCESS.items()) + ".",
+        help="What the attack sees:\n\n" + "\n".join(f"- {k}: {v}" for k, v in ACCESS.items()),
         autocompletion=options.names(ACCESS),
+        rich_help_panel=options.GUARD,
     ),
 ]
-Plot = Annotated[Path | None, typer.Option(help="PNG or PDF of the curves over a swept eps.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        help="PNG or PDF of the curves over a swept eps.", rich_help_panel=options.RESULTS
+    ),
+]
 
 
 @when_memory_runs_out("a smaller --batch-size, a smaller --size or --device cpu")
@@ -96,7 +104,10 @@ def run(
     plot: Plot = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Attack a victim and print a table like the paper's Table 2; write one record per cell."""
+    """Attack a victim and print a table like the paper's Table 2.
+
+    One record per cell is written, which every other table is made of.
+    """
     from posebench.benchmark.evaluation.settings import EvaluationSettings, eps_values
     from posebench.benchmark.runs.run import RunSettings
 

@@ -12,6 +12,7 @@ import numpy as np
 from posebench.attacks import make_attack, takes
 from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
+from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.evaluation.sources import Source, load_surrogate
 from posebench.defenses import DEFENSES
@@ -176,7 +177,9 @@ def checked(settings: EvaluationSettings) -> EvaluationSettings:
     if settings.defense == NONE and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     settings = settings.completed()
-    settings.made_attacks()
+    for attack in settings.made_attacks():
+        if attack is not None:
+            check_metres(attack.budget, SIZES[settings.size].vertices)
     settings.made_defense()
     check_access(settings.access or "oblivious", settings.made_surrogate())
     return settings

@@ -81,24 +81,25 @@ def headline_rows(records: Sequence[Record]) -> list[HeadlineRow]:
     return rows
 
 
+def _digits(value: float) -> str:
+    return "nan" if math.isnan(value) else f"{value * UNIT:.4g}"
+
+
 def headline_row(record: Record, name: str) -> HeadlineRow:
     """A record's row under the name of its attack."""
     cell = record.cell
     metric = "pmd" if cell.attack is None else cell.attack.metric
     under = record.metrics.attacked[metric]
-    numbers = (record.metrics.clean[metric].mean, under.mean, *under.ci95)
-    clean, error, low, high = (
-        "nan" if math.isnan(value) else f"{value * UNIT:.4g}" for value in numbers
-    )
+    low, high = under.ci95
     return HeadlineRow(
         cell.victim,
         cell.weights.training,
         name,
         cell.samples,
-        clean,
-        error,
-        low,
-        high,
+        _digits(record.metrics.clean[metric].mean),
+        _digits(under.mean),
+        _digits(low),
+        _digits(high),
         str(cell.weights.sha256)[:12],
         str(cell.fingerprint)[:12],
     )
