@@ -12,6 +12,7 @@ from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.settings import EvaluationSettings, checked
+from posebench.benchmark.training.card_header import card_header, without_header
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_network, read_weights
@@ -90,3 +91,43 @@ def test_trained_weights_are_stored_in_half_precision_and_are_those_evaluated(
         assert torch.equal(again[name], value)
         assert again[name].dtype == torch.float32
         assert torch.allclose(value, full.state_dict()[name], rtol=2**-10, atol=1e-7)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_card_begins_with_the_header_that_hubs_read(path: Path) -> None:
+    """That of the weights' own file; ``python -m ...card_header victims/weights`` renews it."""
+    yaml = pytest.importorskip("yaml")
+    stored = read_weights(path)
+    assert stored is not None
+    card = stored["card"]
+    header = card_header(stored["victim"], card)
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert text == header + without_header(text)
+    assert without_header(text).startswith(f"# {stored['victim']}, {card['recipe']['size']}, ")
+    said = yaml.safe_load(header.strip("-\n"))
+    assert said["license"] == "apache-2.0"
+    assert stored["victim"] in said["tags"]
+    (model,) = said["model-index"]
+    assert path.stem.startswith(model["name"].removesuffix("-clean"))
+    found = {
+        (each["dataset"]["name"], each["metrics"][0]["name"]): each["metrics"][0]["value"]
+        for each in model["results"]
+    }
+    assert len(found) == len(card["splits"]) + len(card.get("attacked", {}))
+    for task, split in card["splits"].items():
+        pairs = len(split["clean_pmd"]["per_sample"])
+        value = found[task, f"pmd x1e-4, clean, {pairs} pairs"]
+        assert value == pytest.approx(split["clean_pmd"]["mean"] * 1e4, abs=0.006)
+
+
+def test_a_header_is_yaml_whatever_a_name_holds() -> None:
+    yaml = pytest.importorskip("yaml")
+    split = {"clean_pmd": {"mean": 1e-3, "per_sample": [1e-3]}}
+    card = {
+        "licence": "X", "training": "clean", "recipe": {"size": "a: b\n---\n"},
+        "splits": {"anny/#: {": split},
+    }  # fmt: skip
+    said = yaml.safe_load(card_header("'\"", card).strip("-\n"))
+    assert said["tags"][-1] == "'\""
+    assert said["model-index"][0]["name"] == "'\"-a: b\n---\n-clean"
+    assert said["model-index"][0]["results"][0]["dataset"]["name"] == "anny/#: {"

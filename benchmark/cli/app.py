@@ -9,6 +9,7 @@ import typer
 
 from posebench import __version__
 from posebench.benchmark.cli import attack as attack_command
+from posebench.benchmark.cli import badge as badge_command
 from posebench.benchmark.cli import certify as certify_command
 from posebench.benchmark.cli import check as check_command
 from posebench.benchmark.cli import compare as compare_command
@@ -81,6 +82,8 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str, str], ...] = (
      "Run a record again and compare every number."),
     (RECORDS, "report", report_command.report, report_command.EXAMPLES,
      "Records to tables and to the leaderboard page."),
+    (RECORDS, "badge", badge_command.badge, badge_command.EXAMPLES,
+     "A result as a picture for your own page."),
     (RECORDS, "samples", samples_command.samples, samples_command.EXAMPLES,
      "Keep attacked meshes for the page."),
     (HERE, "list", list_command.list_all, list_command.EXAMPLES,

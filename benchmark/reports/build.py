@@ -26,6 +26,7 @@ from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import records_below
 from posebench.benchmark.reports.splits import splits_table
+from posebench.benchmark.reports.versions import version_words
 from posebench.benchmark.reports.victims_table import victims_table
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -136,7 +137,8 @@ def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[P
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
     marked = {} if pages is None else marked_pages(pages, marked_tables(records, costs, out))
     explained = "" if pages is None else marked.get(pages / FLAGS_PAGE, "")
-    page = page_text(records, read_samples(out / "samples"), explained)
+    version = version_words(records, out)
+    page = page_text(records, read_samples(out / "samples"), explained, version)
     return {**files, **marked, out / "index.html": page}
 
 

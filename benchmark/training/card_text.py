@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from posebench.benchmark.records.flags import TRAINED_FACTOR
 from posebench.benchmark.records.types import Json
+from posebench.benchmark.training.card_header import card_header
 from posebench.benchmark.training.recipe import flat_recipe
 from posebench.benchmark.training.slope import slope_of
 
@@ -32,7 +33,7 @@ PAIRS = {
 
 
 def card_text(victim: str, card: Json) -> str:
-    """The card, as ``Card.as_json`` gives it, as Markdown."""
+    """The card, as ``Card.as_json`` gives it, as Markdown below a YAML header."""
     lines = [*_origin(victim, card), *_splits(card), *_attacked(card)]
     lines += [
         *_aim(victim, card),
@@ -47,7 +48,7 @@ def card_text(victim: str, card: Json) -> str:
         *_outlook(card),
         "",
     ]
-    return "\n".join(lines)
+    return card_header(victim, card) + "\n".join(lines)
 
 
 def _aim(victim: str, card: Json) -> list[str]:
