@@ -135,6 +135,7 @@ def test_attacks_that_only_look_alike_do_not_compare() -> None:
 @pytest.mark.parametrize(
     ("names", "part"),
     [
+        (("npt", "npt-compact-clean"), "are the same weights, npt-compact"),
         (("npt", "gctt"), "did you mean 'gct-compact'"),
         (("npt", "npt-mp"), "known are"),
         (("npt", "nowhere.json"), "nowhere.json"),

@@ -35,14 +35,14 @@ Training = Annotated[
     bool | None,
     typer.Option(
         "--adversarial/--clean",
-        help="Which shipped weights of the protocol; default: those made for anybody's bodies.",
+        help="Which shipped weights of the protocol; default: those for anybody's bodies.",
     ),
 ]
 Regime = Annotated[
     str | None,
     typer.Option(
-        help="Of shipped weights:\n\n- open (default, where shipped): any people and poses\n"
-        "- protocol: the paper's",
+        help="Of shipped weights: 'open' (default, where shipped), any people and poses, or "
+        "'protocol', the paper's.",
         autocompletion=options.words("open", "protocol"),
     ),
 ]

@@ -66,8 +66,7 @@ Size = Annotated[
 Regime = Annotated[
     str,
     typer.Option(
-        help="Of shipped weights:\n\n- protocol: trained on the paper's pairs\n"
-        "- open: on any people and poses",
+        help="Of shipped weights: protocol (the paper's pairs) or open (any people and poses).",
         autocompletion=words("protocol", "open"),
     ),
 ]

@@ -27,10 +27,6 @@ Regime = Annotated[
         "- open: people and poses drawn anew"
     ),
 ]
-Start = Annotated[
-    str | None,
-    typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),
-]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs with --recipe.")]
 Batch = Annotated[
@@ -132,9 +128,13 @@ Mixed = Annotated[
     bool,
     typer.Option(
         "--mixed",
-        help="With --threat: also smooth fields and few points anywhere, on half the rows.",
+        help="With --threat: smooth fields and few points anywhere, too, on half of the rows.",
         rich_help_panel=ADVERSARIAL,
     ),
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=COMPUTATION)]
 Threads = Annotated[

@@ -89,6 +89,8 @@ def compare(first: str, second: str, *, records: Path, task: str) -> list[Compar
         else side_of(each, records, min(tasks))
         for each in (first, second)
     )
+    if not given and one.name == other.name:
+        raise InputError(f"{first} and {second} are the same weights, {one.name}")
     paired = list(alike(one, other, every=bool(given)))
     if not paired:
         raise InputError(f"{first} and {second} do not compare: {reason(one, other)}")
