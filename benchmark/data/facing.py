@@ -1,0 +1,145 @@
+"""Which way does a body stand and face, and is all of it there? Answers for notes, never refusals.
+
+Our choice: the body is compared with training poses of the embedded body as it stands, turned by
+half and quarter turns, and with halves of those bodies. Something is said if that fits much better.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posebench.benchmark.data.body import TRAIN_IDENTITIES, load_body, pose_body
+from posebench.benchmark.meshes.frame import Frame, frame_for
+from posebench.benchmark.meshes.types import Points
+from posebench.rng import generator_for
+from posebench.shapes import Float
+
+SEEN = 200
+"""Poses that a body is compared with, and points that it is thinned to."""
+
+BETTER = 1.35
+"""How many times nearer a turned body must lie before anything is said. Higher, and bodies that
+bend forward while they face away are missed; lower, and wide poses raise false alarms."""
+
+HALF_BETTER = 1.3
+"""The same of halves of bodies; whole bodies in natural poses reach 1.1."""
+
+SHORT = 1.15
+"""Metres of the largest side below which a body that fits a half just as well is taken for one."""
+
+HALF_POINTS = 90
+"""Points of each known half."""
+
+TURNS = {
+    "upside down": ("half a turn about z", "half a turn about x"),
+    "backwards": ("half a turn about y",),
+    "facing its left": ("a quarter to the right",),
+    "facing its right": ("a quarter to the left",),
+}
+"""How a body may stand -> what would mend it."""
+
+MENDS = {
+    "half a turn about z": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
+    "half a turn about x": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "half a turn about y": ((-1, 0, 0), (0, 1, 0), (0, 0, -1)),
+    "a quarter to the right": ((0, 0, -1), (0, 1, 0), (1, 0, 0)),
+    "a quarter to the left": ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
+}
+"""Rotations; the body's left is x, its front z."""
+
+HALVES = {"upper": (1, 1), "lower": (1, -1), "left": (0, 1), "right": (0, -1)}
+"""Name -> the axis that is cut, and the side that is left."""
+
+AS_IT_IS = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+
+Rotation = tuple[tuple[float, ...], ...]
+
+
+def stands_oddly(points: Points, seed: int = 0) -> str | None:
+    """Which of ``TURNS`` a body (N, 3), y up, seems to be; None if it stands well or bent."""
+    chosen = thinned(points, seed)
+    fits = {
+        name: min(misfit(turned(chosen, MENDS[mend])) for mend in mends)
+        for name, mends in TURNS.items()
+    }
+    best = min(fits, key=lambda name: fits[name])
+    return best if BETTER * fits[best] < misfit(chosen) else None
+
+
+def half_of(points: Points, seed: int = 0) -> str | None:
+    """Which half of a body points (N, 3), metres, y up, seem to be; None for a whole one."""
+    chosen = thinned(points, seed)
+    fits = {name: misfit(chosen, known_halves()[name]) for name in HALVES}
+    best = min(fits, key=lambda name: fits[name])
+    short = float(np.ptp(points, axis=0).max()) < SHORT
+    better = 1.0 if short and best in ("upper", "lower") else HALF_BETTER
+    return best if better * fits[best] < misfit(chosen) else None
+
+
+def fitting_axis(points: Points, frame: Frame, seed: int = 0) -> tuple[str, float]:
+    """The up axis and the turn, 0 or 180 degrees, in which a body fits best.
+
+    Args:
+        points: (N, 3) metres, as the frame brought them to our axes.
+        frame: the frame that they were read with.
+        seed: of the choice of points.
+    """
+    file = frame.outwards(points)
+    found = {}
+    for axis in ("y", "z", "-z", "-y", "x", "-x"):
+        for turn in (0.0, 180.0):
+            placed = frame_for(str(frame.unit), axis, turn).inwards(file)
+            found[axis, turn] = misfit(thinned(placed, seed))
+    return min(found, key=lambda each: found[each])
+
+
+def thinned(points: Points, seed: int) -> Float[Tensor, "n 3"]:
+    """``SEEN`` random points in a box 1 high."""
+    chosen = torch.from_numpy(points).float()
+    order = torch.randperm(len(chosen), generator=generator_for(seed, "facing"))
+    return in_unit_height(chosen[order[:SEEN]])
+
+
+def turned(points: Float[Tensor, "n 3"], rotation: Rotation) -> Float[Tensor, "n 3"]:
+    """Points (n, 3) under a rotation (3, 3)."""
+    result: Tensor = points @ torch.tensor(rotation, dtype=points.dtype).T
+    return result
+
+
+def misfit(
+    points: Float[Tensor, "n 3"], known: Float[Tensor, "p m 3"] | None = None
+) -> float:
+    """Chamfer distance to the nearest of the known poses, in body heights."""
+    known = known_poses() if known is None else known
+    gaps = torch.cdist(points.expand(len(known), -1, -1), known)
+    return float((gaps.amin(dim=2).mean(dim=1) + gaps.amin(dim=1).mean(dim=1)).min())
+
+
+@cache
+def known_poses() -> Float[Tensor, "p n 3"]:
+    """Training people in training poses, every fourth vertex of the smallest body."""
+    body = load_body(800)
+    poses = body.poses["seen"][:: len(body.poses["seen"]) // SEEN][:SEEN]
+    people = torch.tensor(TRAIN_IDENTITIES)[torch.arange(SEEN) % len(TRAIN_IDENTITIES)]
+    return in_unit_height(pose_body(body, people, poses)[:, ::4])
+
+
+@cache
+def known_halves() -> dict[str, Float[Tensor, "p n 3"]]:
+    """The same people cut through the middle of their boxes, name of the half -> its points."""
+    found = {}
+    for name, (axis, side) in HALVES.items():
+        halves = [person[side * person[:, axis] > 0] for person in known_poses()]
+        rows = [half[torch.arange(HALF_POINTS) * len(half) // HALF_POINTS] for half in halves]
+        found[name] = in_unit_height(torch.stack(rows))
+    return found
+
+
+def in_unit_height(points: Float[Tensor, "... n 3"]) -> Tensor:
+    """Centred by the bounding box, which becomes 1 high."""
+    low, high = points.amin(dim=-2, keepdim=True), points.amax(dim=-2, keepdim=True)
+    return (points - (low + high) / 2) / (high - low)[..., 1:2]
