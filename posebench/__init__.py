@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.data.own_pairs import OwnPairs
     from posebench.benchmark.evaluation.harness import evaluate
     from posebench.benchmark.reports.published import published
     from posebench.cloud import Clouds
@@ -38,6 +39,7 @@ else:
             "Defense": "posebench.interfaces",
             "InputError": "posebench.errors",
             "Metric": "posebench.interfaces",
+            "OwnPairs": "posebench.benchmark.data.own_pairs",
             "Registry": "posebench.registry",
             "Victim": "posebench.interfaces",
             "VictimSpec": "posebench.interfaces",
@@ -61,6 +63,7 @@ __all__ = [
     "Defense",
     "InputError",
     "Metric",
+    "OwnPairs",
     "Registry",
     "Victim",
     "VictimSpec",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posebench.benchmark.cli import on_files, options
+from posebench.benchmark.cli import on_files, options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import PICTURES, check_results
 
@@ -27,6 +27,8 @@ Examples:
 - posebench transfer --pose kinect.pcd --pose-up -y --identity mh.obj --unit dm -o out.obj
 
 - posebench transfer --pose scan.ply --pose-unit mm --defense sor --identity a.glb -o out.glb
+
+- posebench transfer --pose room.ply --pose-crop floor,cluster --identity a.obj -o out.obj
 """
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Mesh to write, by its ending.")]
@@ -48,6 +50,8 @@ def transfer(
     pose_unit: on_files.PoseUnit = None,
     pose_up: on_files.PoseUp = None,
     pose_turn: on_files.PoseTurn = None,
+    pose_crop: own.PoseCrop = None,
+    crop_picture: own.CropPicture = None,
     points: on_files.Points = 6890,
     render: on_files.Render = None,
     seed: options.Seed = 0,
@@ -57,15 +61,19 @@ def transfer(
     """Drive any mesh with any pose source; faces, textures and units of the identity stay."""
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import WRITTEN
-    from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
+    from posebench.benchmark.meshes.frame import FrameOptions
+    from posebench.benchmark.retarget.pair import PairFiles, read_pair
     from posebench.defenses import DEFENSES
 
     guard = None if defense == "none" else DEFENSES[defense]()
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
-    files = PairFiles(pose, identity, frames, points, seed)
-    check_results([(out, WRITTEN), (render, PICTURES)], read=[pose, identity])
+    files = PairFiles(pose, identity, frames, points, seed, pose_crop)
+    check_results(
+        [(out, WRITTEN), (render, PICTURES), (crop_picture, PICTURES)], read=[pose, identity]
+    )
     place = resolve_device(device)
     pair = read_pair(files, defense=guard, out=out)
+    own.draw_crops(pair.cuts, crop_picture)
     network, label = on_files.load_network(victim, weights, adversarial, size)
     driven = Driven(network.to(place), label, guard, place, seed)
     on_files.show(driven.write(pair, out, render), as_json)

@@ -110,9 +110,7 @@ def turned(points: Float[Tensor, "n 3"], rotation: Rotation) -> Float[Tensor, "n
     return result
 
 
-def misfit(
-    points: Float[Tensor, "n 3"], known: Float[Tensor, "p m 3"] | None = None
-) -> float:
+def misfit(points: Float[Tensor, "n 3"], known: Float[Tensor, "p m 3"] | None = None) -> float:
     """Chamfer distance to the nearest of the known poses, in body heights."""
     known = known_poses() if known is None else known
     gaps = torch.cdist(points.expand(len(known), -1, -1), known)

@@ -66,7 +66,9 @@ class OwnFiles:
     @property
     def frames(self) -> FrameOptions:
         """How the files lie."""
-        return FrameOptions(**{each.name: getattr(self, each.name) for each in fields(FrameOptions)})
+        return FrameOptions(
+            **{each.name: getattr(self, each.name) for each in fields(FrameOptions)}
+        )
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ def _csv_row(cells: dict[str, str | None], where: str, folder: Path, files: OwnF
             try:
                 stated[column] = float(stated[column])
             except ValueError:
-                raise InputError(f"{where}: {column} must be degrees, not {stated[column]!r}") from None
+                raise InputError(
+                    f"{where}: {column} must be degrees, not {stated[column]!r}"
+                ) from None
     own = replace(files, **stated)  # type: ignore[arg-type]  # names and kinds are those of fields
     target = folder / filled["target"] if "target" in filled else None
     pose, identity = folder / filled["pose"], folder / filled["identity"]

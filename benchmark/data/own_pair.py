@@ -85,8 +85,8 @@ def _check_target(identity: MeshFile, target: MeshFile, faces: Faces, where: str
     ratio = medians[0] / max(medians[1], 1e-12)
     if not 1 / ALIKE <= ratio <= ALIKE:
         raise InputError(
-            f"{where}: along the identity's faces the edges of target {target.path} are {ratio:.2g} "
-            "times as long: its vertices are not in the identity's order"
+            f"{where}: along the identity's faces the edges of target {target.path} are "
+            f"{ratio:.2g} times as long: its vertices are not in the identity's order"
         )
 
 

@@ -33,6 +33,7 @@ from posebench.shapes import Int
 SEEN_POINTS = 6890
 """Points of a pose source that victims see, SMPL's count, unless others are asked for."""
 
+
 @dataclass(frozen=True)
 class OwnPairs:
     """A task (``PairTask``) of one's own pairs; ``posebench.evaluate`` takes it as ``task``.
@@ -86,7 +87,8 @@ class OwnPairs:
                 f"own pairs: there are {len(poses)} poses, {len(identities)} identities, "
                 f"{len(truths)} targets and faces of {len(listed)}"
             )
-        made, notes = [], []
+        made: list[OwnPair] = []
+        notes: list[str] = []
         for number, four in enumerate(zip(poses, identities, truths, listed, strict=True)):
             pose, identity, target, corners = four
             scan = mesh_of(f"pair {number}", pose)
@@ -113,7 +115,7 @@ class OwnPairs:
 
     @property
     def name(self) -> str:
-        """"own/" and the beginning of the fingerprint of all pairs, whatever the files' names."""
+        """ "own/" and the beginning of the fingerprint of all pairs, whatever the files' names."""
         return self.whole or f"own/{self.fingerprint[:12]}"
 
     @property

@@ -12,6 +12,7 @@ from posebench.benchmark.meshes.files import MeshFile
 from posebench.benchmark.meshes.frame import Stated, check_size, lying
 from posebench.benchmark.meshes.types import Points
 from posebench.errors import InputError
+
 STANDS = 0.6
 """Metres above a floor that something must rise; bodies that lie on their backs do not."""
 

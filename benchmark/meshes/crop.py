@@ -114,7 +114,7 @@ def kept_by(step: str, points: Points) -> Mask:
         above: Mask = heights(points, plane) > FLOOR_HEIGHT
         return above
     low, high = box_of(step)
-    inside: Mask = ((points >= low) & (points <= high)).all(axis=1)
+    inside: Mask = np.asarray(((points >= low) & (points <= high)).all(axis=1))
     return inside
 
 

@@ -7,7 +7,7 @@ its bounding box. What the choices cost stands in docs/meshes.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,7 @@ class PairFiles:
 
     pose: Path
     identity: Path
-    frames: FrameOptions = FrameOptions()
+    frames: FrameOptions = field(default_factory=FrameOptions)
     points: int = POSE_POINTS
     seed: int = 0
     crop: str | None = None
@@ -96,19 +96,20 @@ class PairFiles:
 @dataclass(frozen=True)
 class Pair:
     """Both files, read and prepared, what the user should know about them, and what was cut off
-    the pose source, None without a crop."""
+    the pose source: nothing without a crop."""
 
     source: PoseSource
     identity: Identity
     notes: tuple[str, ...]
-    cut: Cut | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 def read_pair(files: PairFiles, *, defense: Defense | None, out: Path | None) -> Pair:
     """Read and check both files, and whether the result can be written as ``out``.
 
     Raises:
-        InputError: what :func:`read_mesh`, :func:`cropped`, :func:`checked` and :func:`check_ending` refuse.
+        InputError: what :func:`read_mesh`, :func:`cropped`, :func:`checked` and
+            :func:`check_ending` refuse.
     """
     of_pose, of_identity = files.frames.of_pose, files.frames.of_identity
     scan, cut = cropped(read_mesh(files.pose, of_pose.frame(), gaps=True), files.crop)
@@ -118,7 +119,7 @@ def read_pair(files: PairFiles, *, defense: Defense | None, out: Path | None) ->
     source = pose_source(scan, points=files.points, defense=defense, seed=files.seed)
     notes = (*scan.notes, *check_pose(source, of_pose))
     person, more = identity_of(body, of_identity, files.seed)
-    return Pair(source, person, (*notes, *more), cut)
+    return Pair(source, person, (*notes, *more), () if cut is None else (cut,))
 
 
 def pose_source(
@@ -155,9 +156,7 @@ def check_pose(source: PoseSource, stated: Stated) -> tuple[str, ...]:
     return checked(kept, source.mesh, "pose source", stated)
 
 
-def identity_of(
-    mesh: MeshFile, stated: Stated, seed: int = 0
-) -> tuple[Identity, tuple[str, ...]]:
+def identity_of(mesh: MeshFile, stated: Stated, seed: int = 0) -> tuple[Identity, tuple[str, ...]]:
     """An identity for victims, and notes about it.
 
     Raises:
