@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.data.own_files import read_pairs
     from posebench.benchmark.data.own_pairs import OwnPairs
     from posebench.benchmark.evaluation.harness import evaluate
     from posebench.benchmark.reports.published import published
@@ -49,6 +50,7 @@ else:
             "load_task": "posebench.benchmark.data.datasets",
             "load_victim": "posebench.victims.weights",
             "published": "posebench.benchmark.reports.published",
+            "read_pairs": "posebench.benchmark.data.own_files",
         },
     )
 
@@ -74,4 +76,5 @@ __all__ = [
     "load_task",
     "load_victim",
     "published",
+    "read_pairs",
 ]

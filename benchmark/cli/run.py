@@ -124,24 +124,11 @@ def run(
     if plot is not None and not named.truth:
         raise InputError("--plot draws PMD over eps, which needs targets, and --pairs have none")
     asked = EvaluationSettings(
-        victim=victim,
-        weights=weights,
-        attack=attack,
-        eps=eps_values(eps),
-        iterations=iterations,
-        eps_unit=eps_unit,
-        norm=norm,
-        objective=objective,
-        threat=threat,
-        defense=defense,
-        access=access,
-        surrogate=surrogate,
-        task=named.task,
-        samples=named.samples,
-        size=size,
-        seed=seed,
-        precision=precision,
-    )
+        victim=victim, weights=weights, attack=attack, eps=eps_values(eps), iterations=iterations,
+        eps_unit=eps_unit, norm=norm, objective=objective, threat=threat, defense=defense,
+        access=access, surrogate=surrogate, task=named.task, samples=named.samples, size=size,
+        seed=seed, precision=precision,
+    )  # fmt: skip
     settings = RunSettings(asked, batch_size, device, out)
     run_and_show(settings, plot, as_json)
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from posebench.benchmark.data.own_pair import OwnPair, pair_of
 from posebench.benchmark.data.own_pairs import SEEN_POINTS, OwnPairs
@@ -89,6 +90,16 @@ class Opened:
 
     pairs: OwnPairs
     cuts: tuple[Cut, ...]
+
+
+def read_pairs(path: Path | str, **options: Any) -> OwnPairs:
+    """Pairs from a CSV or a folder, for ``posebench.evaluate``; ``options`` are the fields of
+    :class:`OwnFiles`, such as ``pose_unit="mm"``.
+
+    Raises:
+        InputError: as :func:`opened`.
+    """
+    return opened(OwnFiles(str(path), **options)).pairs
 
 
 def opened(files: OwnFiles) -> Opened:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ SEEN_POINTS = 6890
 class OwnPairs:
     """A task (``PairTask``) of one's own pairs; ``posebench.evaluate`` takes it as ``task``.
 
-    Made by :meth:`of` from arrays or by :meth:`read` from files. All pairs have a truth, or none.
+    Made by :meth:`of` from arrays or by ``posebench.read_pairs`` from files. All pairs have a truth, or none.
 
     Attributes:
         pairs: the samples.
@@ -98,17 +97,6 @@ class OwnPairs:
             notes += checked(person.points, person, "identity of", Stated(option=""))
             made.append(pair_of(scan, person, truth, f"pair {number}"))
         return OwnPairs(tuple(made), points, tuple(dict.fromkeys(notes)))
-
-    @staticmethod
-    def read(path: Path | str, **options: Any) -> OwnPairs:
-        """Pairs from a CSV or a folder; ``options`` are the fields of ``OwnFiles``.
-
-        Raises:
-            InputError: as :func:`posebench.benchmark.data.own_files.opened`.
-        """
-        from posebench.benchmark.data.own_files import OwnFiles, opened
-
-        return opened(OwnFiles(str(path), **options)).pairs
 
     def __len__(self) -> int:
         return len(self.pairs)
