@@ -110,8 +110,8 @@ def displacement_table(records: list[Record], title: str) -> Table:
             ]
         table.add_row(
             *row,
-            change(record, "edge_change", 100, " %"),
-            change(record, "crease_change", 1, " deg"),
+            change(record, "edge_change", 100.0, " %"),
+            change(record, "crease_change", 1.0, " deg"),
         )
     return table
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from posebench.benchmark.data.body import TRAIN_IDENTITIES, load_body, pose_body
+from posebench.benchmark.data.poses import LEFT, RIGHT
 from posebench.benchmark.meshes.frame import Frame, frame_for
 from posebench.benchmark.meshes.types import Points
 from posebench.rng import generator_for
@@ -21,15 +22,28 @@ from posebench.shapes import Float
 SEEN = 200
 """Poses that a body is compared with, and points that it is thinned to."""
 
-BETTER = 1.35
+BETTER = {"upside down": 1.2, "backwards": 1.35, "facing its left": 1.35, "facing its right": 1.35}
 """How many times nearer a turned body must lie before anything is said. Higher, and bodies that
 bend forward while they face away are missed; lower, and wide poses raise false alarms."""
+
+FEET = 0.02
+"""Body heights by which soles lie behind shins in a body that is backwards; in standing ones they
+lie 0.02 to 0.05 in front."""
+
+BETTER_WITH_FEET = 1.05
+"""What is enough if the feet say so, too: from behind arms and trunk look as from the front."""
 
 HALF_BETTER = 1.3
 """The same of halves of bodies; whole bodies in natural poses reach 1.1."""
 
 SHORT = 1.15
 """Metres of the largest side below which a body that fits a half just as well is taken for one."""
+
+VOXEL = 0.04
+"""Body heights; one point of each voxel is looked at, so how dense a mesh is does not count."""
+
+STANDING = (0.0, -0.8, -1.2)
+"""Radians by which the arms of the known standing poses hang: T-pose, A-pose, almost down."""
 
 HALF_POINTS = 90
 """Points of each known half."""
@@ -43,18 +57,16 @@ TURNS = {
 """How a body may stand -> what would mend it."""
 
 MENDS = {
-    "half a turn about z": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
-    "half a turn about x": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
-    "half a turn about y": ((-1, 0, 0), (0, 1, 0), (0, 0, -1)),
-    "a quarter to the right": ((0, 0, -1), (0, 1, 0), (1, 0, 0)),
-    "a quarter to the left": ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
+    "half a turn about z": ((-1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)),
+    "half a turn about x": ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)),
+    "half a turn about y": ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0)),
+    "a quarter to the right": ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+    "a quarter to the left": ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)),
 }
 """Rotations; the body's left is x, its front z."""
 
 HALVES = {"upper": (1, 1), "lower": (1, -1), "left": (0, 1), "right": (0, -1)}
 """Name -> the axis that is cut, and the side that is left."""
-
-AS_IT_IS = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 
 Rotation = tuple[tuple[float, ...], ...]
 
@@ -67,7 +79,20 @@ def stands_oddly(points: Points, seed: int = 0) -> str | None:
         for name, mends in TURNS.items()
     }
     best = min(fits, key=lambda name: fits[name])
-    return best if BETTER * fits[best] < misfit(chosen) else None
+    better = BETTER[best]
+    if best == "backwards" and soles_ahead(points) < -FEET:
+        better = BETTER_WITH_FEET
+    return best if better * fits[best] < misfit(chosen) else None
+
+
+def soles_ahead(points: Points) -> float:
+    """How far the lowest points (N, 3) lie in front of those above them, in body heights."""
+    low, height = points[:, 1].min(), np.ptp(points[:, 1])
+    share = (points[:, 1] - low) / height
+    soles, shins = points[share < 0.05, 2], points[(share > 0.08) & (share < 0.18), 2]
+    if not (len(soles) and len(shins)):
+        return 0.0
+    return float((soles.mean() - shins.mean()) / height)
 
 
 def half_of(points: Points, seed: int = 0) -> str | None:
@@ -98,10 +123,20 @@ def fitting_axis(points: Points, frame: Frame, seed: int = 0) -> tuple[str, floa
 
 
 def thinned(points: Points, seed: int) -> Float[Tensor, "n 3"]:
-    """``SEEN`` random points in a box 1 high."""
+    """``SEEN`` points in a box 1 high, evenly over the body whatever the file's density."""
     chosen = torch.from_numpy(points).float()
     order = torch.randperm(len(chosen), generator=generator_for(seed, "facing"))
-    return in_unit_height(chosen[order[:SEEN]])
+    return evenly(in_unit_height(chosen[order]), SEEN)
+
+
+def evenly(points: Float[Tensor, "n 3"], count: int) -> Float[Tensor, "m 3"]:
+    """``count`` points of different voxels, or some of them twice, in a box 1 high."""
+    cells = torch.floor(points / VOXEL).long()
+    _, cell = torch.unique(cells, dim=0, return_inverse=True)
+    numbers = torch.arange(len(points))
+    first = torch.full((int(cell.max()) + 1,), len(points)).scatter_reduce(0, cell, numbers, "amin")
+    kept = points[first.sort().values]
+    return in_unit_height(kept[torch.arange(count) * len(kept) // count])
 
 
 def turned(points: Float[Tensor, "n 3"], rotation: Rotation) -> Float[Tensor, "n 3"]:
@@ -119,11 +154,18 @@ def misfit(points: Float[Tensor, "n 3"], known: Float[Tensor, "p m 3"] | None = 
 
 @cache
 def known_poses() -> Float[Tensor, "p n 3"]:
-    """Training people in training poses, every fourth vertex of the smallest body."""
-    body = load_body(800)
+    """Training people in training poses and standing still, thinned as bodies are."""
+    body = load_body(1700)
     poses = body.poses["seen"][:: len(body.poses["seen"]) // SEEN][:SEEN]
-    people = torch.tensor(TRAIN_IDENTITIES)[torch.arange(SEEN) % len(TRAIN_IDENTITIES)]
-    return in_unit_height(pose_body(body, people, poses)[:, ::4])
+    still = torch.zeros(len(STANDING), *poses.shape[1:])
+    for row, angle in enumerate(STANDING):
+        still[row, LEFT["shoulder"], 2], still[row, RIGHT["shoulder"], 2] = angle, -angle
+    still = still.repeat_interleave(len(TRAIN_IDENTITIES), dim=0)
+    people = torch.tensor(TRAIN_IDENTITIES)[torch.arange(SEEN + len(still)) % len(TRAIN_IDENTITIES)]
+    made = pose_body(body, people, torch.cat([poses, still]))
+    generator = generator_for(0, "known")
+    order = torch.randperm(made.shape[1], generator=generator)
+    return torch.stack([evenly(in_unit_height(person[order]), SEEN) for person in made])
 
 
 @cache

@@ -92,7 +92,7 @@ def _check_target(identity: MeshFile, target: MeshFile, faces: Faces, where: str
 
 def mesh_of(name: str, points: Any, faces: Any = None) -> MeshFile:
     """An array as if it came from a file of metres."""
-    found: Points = np.asarray(points, dtype=np.float64)
+    found: Points = np.ascontiguousarray(points, dtype=np.float64)
     if found.ndim != 2 or found.shape[1] != 3 or len(found) < MIN_POINTS:
         raise InputError(
             f"{name}: points must be (N, 3), N at least {MIN_POINTS}, got {found.shape}"

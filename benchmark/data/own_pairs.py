@@ -37,7 +37,8 @@ SEEN_POINTS = 6890
 class OwnPairs:
     """A task (``PairTask``) of one's own pairs; ``posebench.evaluate`` takes it as ``task``.
 
-    Made by :meth:`of` from arrays or by ``posebench.read_pairs`` from files. All pairs have a truth, or none.
+    Made by :meth:`of` from arrays or by ``posebench.read_pairs`` from files. All pairs have a
+    truth, or none.
 
     Attributes:
         pairs: the samples.
