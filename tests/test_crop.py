@@ -132,5 +132,3 @@ def test_transfer_cuts_the_scan_out_of_its_room(tmp_path: Path) -> None:
     assert "crop floor cut 8," in done["err"]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert len(read_mesh(tmp_path / "out.obj").points) == 800
-    alone = call([*words, "--crop-picture", str(picture)])
-    assert "--crop-picture needs a --pose-crop" in alone["err"]

@@ -31,7 +31,7 @@ def people() -> list[np.ndarray]:
     """New people in T- and A-poses and in new poses."""
     arms = torch.zeros(2, 24, 3)
     arms[1, 16, 2], arms[1, 17, 2] = -0.7, 0.7
-    poses = [*arms, *load_body(800).poses["unseen"][::40]]
+    poses = [*arms, *load_body(800).poses["unseen"][::50]]
     return [standing(number, pose) for number, pose in enumerate(poses)]
 
 

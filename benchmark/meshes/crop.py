@@ -163,6 +163,8 @@ def find_floor(points: Points) -> NDArray[np.float64] | None:
     steep = math.hypot(*plane[:2]) > STEEPEST
     if on_it.sum() * COLUMN**2 < FLOOR_AREA or below > 0.05 or steep:
         return None
+    near = heights(points, plane)
+    plane[2] += np.median(near[np.abs(near) <= 3 * CLOSE])  # the lowest points are its noise's ends
     return plane
 
 
