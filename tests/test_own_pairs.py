@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -438,3 +439,32 @@ def test_bad_options_end_in_one_line(
     assert done["code"] == 2, done
     assert message in done["err"]
     assert "Traceback" not in done["err"]
+
+
+def test_the_pages_commands_run(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command line of the page, with tiny weights and one step, and its Python."""
+    monkeypatch.setenv("POSEBENCH_PAIRS", "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").symlink_to(mine)
+    x, z = np.random.default_rng(0).uniform(-0.7, 0.7, (2, 2000))
+    ground = np.stack([x, np.full(2000, GIVER[:, 1].min()), z], axis=1)
+    np.save(mine / "room.npy", np.concatenate([GIVER, ground]))
+    (mine / "room.csv").write_text("pose,identity\nroom.npy,me.obj\n")
+    page = (Path(__file__).parent.parent / "docs/own-data.md").read_text(encoding="utf-8")
+    lines = [
+        line for part in page.split("```sh\n")[1:] for line in part.split("```")[0].splitlines()
+    ]
+    assert len(lines) == 2
+    for line in lines:
+        more = ["--weights", "mine/tiny.safetensors", "--iterations", "1"]
+        more += [] if "--attack" in line else ["--attack", "pgd"]
+        done = call([*shlex.split(line)[1:], *more])
+        assert done["code"] == 0, done["err"]
+    assert (tmp_path / "crop.png").read_bytes().startswith(b"\x89PNG")
+    victim = posebench.load_victim("npt-mp", weights=mine / "tiny.safetensors")
+    monkeypatch.setattr(posebench, "load_victim", lambda name: victim)
+    code = page.split("```python\n")[1].split("```")[0]
+    exec(compile(code, "own-data.md", "exec"), {})
+    assert "clean PMD" in capsys.readouterr().out
