@@ -441,6 +441,23 @@ def test_bad_options_end_in_one_line(
     assert "Traceback" not in done["err"]
 
 
+def test_sweeps_run_on_own_pairs(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSEBENCH_PAIRS", "")
+    (tmp_path / "grid.toml").write_text(
+        f'weights = ["{mine / "tiny.safetensors"}"]\nvictims = ["npt-mp"]\ntasks = ["own/pairs"]\n'
+        'attacks = ["none", "fgm"]\neps = "0.02"\nsamples = 2\n[[grid]]\n'
+    )
+    words = ["sweep", str(tmp_path / "grid.toml"), "--pairs", str(mine / "free.csv")]
+    done = call([*words, "--out", str(tmp_path / "runs")])
+    assert done["code"] == 0, done["err"]
+    records = [read_record(path) for path in (tmp_path / "runs").rglob("*.json")]
+    assert {record.cell.task for record in records} == {read_pairs(mine / "free.csv").name}
+    again = call([*words, "--out", str(tmp_path / "runs"), "--overwrite", "never"])
+    assert "2 of the sweep's records exist" in again["err"]
+
+
 def test_the_pages_commands_run(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
