@@ -15,7 +15,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         InputError: if the folder cannot be made or written, naming it and the reason.
     """
-    raw = data.encode() if isinstance(data, str) else data
+    try:
+        _write(path, data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _write(path: Path, raw: bytes) -> None:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,12 +35,14 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
         temporary = ""
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}; choose another folder") from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> InputError:
+    """What to tell a user; ``path`` is the one that was asked for, not one that we made up."""
+    return InputError(f"cannot write {path}: {error.strerror or error}; choose another folder")
 
 
 def check_writable(folder: Path) -> None:
@@ -46,5 +54,8 @@ def check_writable(folder: Path) -> None:
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     probe = nearest / f".posebench-{os.getpid()}"
-    write_atomically(probe, b"")
-    probe.unlink()
+    try:
+        _write(probe, b"")
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error

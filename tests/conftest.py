@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from posebench.benchmark.data.body import Body
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.training import streams
 from tests.made_records import made
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker of pytest-xdist takes one core, and so does every process that its tests start."""
+    if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,21 @@ def test_starting_from_clean_weights_is_the_second_part_of_a_whole_run(tmp_path:
     assert same_weights(second.network, train(whole, tmp_path / "whole").network)
 
 
+def test_a_clean_run_goes_on_from_weights(tmp_path: Path) -> None:
+    """All of its steps are trained, in another regime, and a fresh network ends elsewhere."""
+    first = train(tiny("npt", steps=3), tmp_path / "first").network
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    recipe = tiny("npt", steps=4, regime="open", start="of first", rate=1e-9, matrix_rate=1e-9)
+    second = train(recipe, tmp_path / "second", start=first)
+    assert second.step == 4
+    assert second.curve[-1][0] == 4
+    for name, value in second.network.state_dict().items():
+        assert torch.allclose(value, before[name], atol=1e-5)
+    faster = train(replace(recipe, rate=0.1), tmp_path / "faster", start=first)
+    after = faster.network.state_dict()
+    assert not all(torch.allclose(after[name], before[name], atol=1e-5) for name in before)
+
+
 def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_path: Path) -> None:
     """60 steps from the shipped weights, measured on whole meshes of new identities."""
 

@@ -296,7 +296,11 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "eps nan": (["--eps", "nan"], ["eps", "nan"]),
     "eps inf": (["--eps", "inf"], ["eps", "inf"]),
     "eps negative": (["--eps=-0.1"], ["eps", "-0.1"]),
-    "eps overflows": (["--eps", "1e300"], ["FGM"]),
+    "eps of no body": (["--eps", "1e30"], ["1e+30 m RMS per coordinate", "is it in metres?"]),
+    "eps in cm": (["--eps", "8"], ["is it in metres? for centimetres write 0.08"]),
+    "eps in mm": (["--eps", "0:150:3", "--norm", "linf"], ["for centimetres write 0.75"]),
+    "eps overflows": (["--eps", "1e300"], ["is it in metres?"]),
+    "eps total": (["--eps", "500", "--eps-unit", "total"], ["10.2062 m RMS", "write 5"]),
     "no samples": (["--samples", "0"], ["samples", "1..4096"]),
     "negative samples": (["--samples=-1"], ["samples", "-1"]),
     "too many samples": (["--samples", str(10**30)], ["samples", "1..4096"]),
@@ -313,11 +317,10 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
 def test_bad_option(
     case: str, cli: Cli, weights: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found before the first forward, but for budgets that only arithmetic can refuse."""
+    """Found before the first forward."""
     more, parts = BAD_OPTIONS[case]
     forwards: list[object] = []
-    if case != "eps overflows":
-        monkeypatch.setattr(PoseTransferNetwork, "__call__", lambda *a, **k: forwards.append(a))
+    monkeypatch.setattr(PoseTransferNetwork, "__call__", lambda *a, **k: forwards.append(a))
     outcome = cli(*words(weights["npt"], tmp_path / "out", *more))
     assert_refused(outcome, tmp_path / "out", *parts)
     assert not (tmp_path / "out").exists()
@@ -329,6 +332,7 @@ def test_bad_option(
     [
         (["--victim", "npt", "--eps", "0.1"], "--eps does not go with training without"),
         (["--victim", "npt", "--sor"], "--sor does not go with"),
+        (["--victim", "npt", "--adversarial", "fgm", "--eps", "8"], "is it in metres?"),
         (["--victim", "npt", "--start", "shipped"], "--start does not go with"),
         (["--victim", "npt", "--seed", str(10**30)], "seed must be"),
         (["--victim", "npt", "--threads", "99999999"], "threads must be"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_write_into_a_read_only_folder(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="Permission denied"):
             act(tmp_path / "kept")
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_no_file_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError) as caught:
+        check_writable(tmp_path / "runs")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'runs'}: No space left on device; choose another folder"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("failing", ["fsync", "chmod", "replace"])

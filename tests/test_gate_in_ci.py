@@ -53,7 +53,7 @@ def test_the_fixture_writes_passes_and_fails(tmp_path: Path) -> None:
     (tmp_path / "test_gate.py").write_text(TESTS)
     written = run_pytest(tmp_path, "--posebench-update", "-rs", "-k", "green")
     assert (written.returncode, "look at its diff" in written.stdout) == (0, True), written.stdout
-    checked = run_pytest(tmp_path, "-rA").stdout
+    checked = run_pytest(tmp_path, "-rA", "-n1").stdout  # in a worker of pytest-xdist
     assert "2 failed, 1 passed" in checked, checked
     assert "PASSED test_gate.py::test_green" in checked
     assert "less robust" in checked

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,10 +14,13 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.records.store import write_record
+from posebench.benchmark.records.store import cell_path, write_record
+from posebench.benchmark.reports import result_page
 from posebench.benchmark.reports.build import write_tables
 from posebench.benchmark.reports.page import page_text
+from posebench.benchmark.retarget.trust import Trust
 from tests.made_records import made
+from tests.test_trust import facts_of, shown
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -40,7 +46,7 @@ def browser() -> Iterator[Browser]:
 class Visit:
     """A page that was opened from disk, and everything it complained about or asked for."""
 
-    def __init__(self, browser: Browser, path: Path, **settings: Any) -> None:
+    def __init__(self, browser: Browser, path: Path, fragment: str = "", **settings: Any) -> None:
         self.context = browser.new_context(offline=True, **settings)
         self.page: Page = self.context.new_page()
         self.troubles: list[str] = []
@@ -48,7 +54,7 @@ class Visit:
         self.page.on("console", lambda message: self.troubles.append(message.text))
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri() + (f"#{fragment}" if fragment else ""))
         self.page.wait_for_selector("html[data-ready]")
 
     def texts(self, selector: str) -> list[str]:
@@ -248,4 +254,59 @@ def test_some_rows_at_once_are_drawn_and_all_are_searched(browser: Browser, tmp_
     assert visit.rows(1) == ["t402"]
     visit.page.locator("#cells-search").fill("")
     expect(rows).to_have_count(200)
+    visit.leave()
+
+
+def test_a_permalink_shows_its_row_and_results_can_be_taken_along(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Also one far below, or hidden by a search; text stays text in a spreadsheet."""
+    record = made()
+    cells = [replace(record.cell, seed=number, task=f"t{number}") for number in range(403)]
+    cells[402] = replace(cells[402], task="=HYPERLINK(1)", victim='a "b", c')
+    path = tmp_path / "index.html"
+    path.write_text(page_text([replace(record, cell=cell) for cell in cells], [], "", "7"), "utf-8")
+    visit = Visit(browser, path)
+    anchor = "cell-" + cell_path(Path(), cells[402]).stem[-10:]
+    visit.page.locator("#cells-search").fill("t3")
+    visit.page.evaluate("anchor => { location.hash = anchor }", anchor)
+    row = visit.page.locator(f"#{anchor}")
+    expect(row).to_have_class("open")
+    expect(row).to_be_in_viewport()
+    expect(visit.page.locator("tr.detail a")).to_have_attribute("href", f"#{anchor}")
+    expect(visit.page.locator("#origin")).to_contain_text("Version 7")
+    visit.page.locator("#cells-search").fill("hyperlink")
+    found = {}
+    for kind in ("csv", "json"):
+        with visit.page.expect_download() as download:
+            visit.page.locator(f"#cells-{kind}").click()
+        assert download.value.suggested_filename == f"posebench.{kind}"
+        found[kind] = Path(download.value.path()).read_text(encoding="utf-8")
+    (line,) = csv.DictReader(io.StringIO(found["csv"]))
+    assert (line["task"], line["victim"]) == ("'=HYPERLINK(1)", 'a "b", c')
+    taken = json.loads(found["json"])
+    assert taken["version"] == "7"
+    (one,) = taken["rows"]
+    assert one["task"] == "=HYPERLINK(1)"
+    assert float(line["pmd_high"]) == one["pmd"][2] == record.metrics.pmd.ci95[1] * 1e4
+    assert visit.troubles == []
+    visit.context.close()
+    again = Visit(browser, path, fragment=anchor)
+    expect(again.page.locator(f"#{anchor}")).to_have_class("open")
+    again.leave()
+
+
+def test_a_transfers_page_shows_doubts_and_bodies(browser: Browser, tmp_path: Path) -> None:
+    """A cloud, a mesh and a coloured one, in a file with a hostile name."""
+    facts = facts_of(Trust(("worse than doing nothing",), None), "<b>bold.obj")
+    (tmp_path / "result.html").write_text(result_page.page_text(shown(None), facts), "utf-8")
+    visit = Visit(browser, tmp_path / "result.html", viewport={"width": 1300, "height": 900})
+    assert visit.texts("h1") == ["person.obj in the pose of <b>bold.obj"]
+    assert visit.texts("#doubts .notice") == ["Do not trust this result: worse than doing nothing"]
+    assert visit.texts(".view b") == ["pose source", "result", "result, coloured"]
+    assert visit.texts("#facts tbody td")[:4] == ["4.0", "4.0", "4.0", "-"]
+    visit.page.wait_for_selector("#look-box[data-drawn]")
+    before = visit.page.locator("#look-box").get_attribute("data-camera")
+    visit.page.get_by_label("Zoom in").click()
+    expect(visit.page.locator("#look-box")).not_to_have_attribute("data-camera", str(before))
     visit.leave()

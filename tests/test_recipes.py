@@ -53,7 +53,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = 'many'", "a: "),
         ("[[run]]\nname = '../a'\nvictim = 'npt'", "name"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nstart = 'b'\nadversarial = {}", "starts from 'b'"),
-        ("[[run]]\nname = 'a'\nvictim = 'npt'\nstart = 'b'", "start needs an adversarial part"),
+        ("[[run]]\nname = 'a'\nvictim = 'npt'\nstart = 'b'", "starts from 'b'"),
         ("[[run]]\nname = '..'\nvictim = 'npt'", "not a folder's name"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = 3.5", "steps must be a whole number"),
         ("[[run]]\nname = 'a'\nvictim = 'npt'\nsteps = true", "steps must be a whole number"),

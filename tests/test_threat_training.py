@@ -14,6 +14,7 @@ from torch import Tensor
 from posebench import load_victim
 from posebench.attacks import VertexAdam
 from posebench.attacks.gradient import pose_values
+from posebench.attacks.projection import smooth_basis
 from posebench.benchmark.checks.run import trained_against
 from posebench.benchmark.evaluation.sources import with_source
 from posebench.benchmark.training import card
@@ -21,6 +22,7 @@ from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.capped import Capped
 from posebench.benchmark.training.checkpoint import differences
 from posebench.benchmark.training.loop import initial_network, train
+from posebench.benchmark.training.mixed import FewPoints, SmoothField
 from posebench.benchmark.training.recipe import Recipe, adversarial_part, recipe_for
 from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.benchmark.training.step import consistent
@@ -66,6 +68,36 @@ def test_each_row_has_its_own_cap_and_a_quarter_stays_clean(attack: str, watched
         assert far.max() - far.min() > 0.015
     assert torch.equal(poses, shown(network, part, watched)[1])
     assert not torch.equal(poses, shown(network, part, watched, seed=1)[1])
+
+
+def test_mixed_rows_are_capped_bent_or_have_few_points_anywhere(watched: Batch) -> None:
+    network, clean = initial_network(tiny("npt")), watched.pose.points
+    first, poses, _ = shown(network, robust(mixed=True), watched)
+    moved = (poses - clean).norm(dim=2)
+    of = {number: list(range(first + number, len(poses), 4)) for number in range(4)}
+    assert (moved[of[0] + of[2]].amax(dim=1) <= 0.05 * (1 + 1e-5)).all()
+    few = of[3]
+    assert ((moved[few] > 0).sum(dim=1) == int(0.02 * clean.shape[1])).all()
+    assert (poses[few] >= clean[few].amin(dim=1, keepdim=True)).all()
+    assert (poses[few] <= clean[few].amax(dim=1, keepdim=True)).all()
+    assert moved[few].max() > 0.2
+    bent = watched.select(torch.tensor(of[1])).pose
+    field = (poses - clean)[of[1]].double()
+    basis = smooth_basis(bent)
+    torch.testing.assert_close(basis @ (basis.mT @ field), field, atol=1e-6, rtol=0)
+    assert (moved[of[1]].amax(dim=1) <= 0.05 * (1 + 1e-5)).all()
+    assert (moved[of[1]].amax(dim=1) >= 0.005).all()
+
+
+@pytest.mark.parametrize("made", [SmoothField(0.05, 0.05, 3), FewPoints(0.05, 3)])
+def test_mixed_attacks_climb(made: Any, watched: Batch) -> None:
+    """From the same random start, the network's own gradients harm it more than another's."""
+    network, _ = load_network("npt")
+    ends = []
+    for asked in (network, initial_network(tiny("npt"))):
+        pose = made(asked, watched, generator=generator_for(0)).pose
+        ends.append(pose_values(network, watched, pose, objective=aligned).mean())
+    assert ends[0] > 1.2 * ends[1]
 
 
 def test_starts_are_even_in_each_ball() -> None:
@@ -165,7 +197,7 @@ def test_recipes_name_the_threat_and_older_ones_keep_their_meaning() -> None:
     assert "threat" not in found["adversarial"]
     made = Recipe(**{**found, "adversarial": Adversarial(**found["adversarial"])})
     named = {each.partition(":")[0] for each in differences(found, made)}
-    assert named <= {"decay", "surface", "regime"}, "settings younger than those weights"
+    assert named <= {"decay", "surface", "regime", "mixed"}, "settings younger than those weights"
     assert card.training_name(made) == "adversarial"
     for run in read_recipes("robust"):
         assert (card.training_name(run.recipe), run.start) == ("robust", "shipped")
@@ -205,6 +237,7 @@ def test_robust_weights_load_by_name_and_checks_know_their_budget(
         ({"consistency": 0.0}, "consistency must be"),
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"threat": None, "eps_low": 0.01}, "eps_low is of training against a threat model"),
+        ({"threat": None, "mixed": True}, "of training against a threat model"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, Any], part: str) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.progress import Progress
 
+from posebench.attacks import PGD, PTEnsemble
 from posebench.benchmark.cli.time_left import TimeLeft
+from posebench.benchmark.evaluation.harness import Execution, evaluate_all
+from posebench.benchmark.evaluation.plan import Evaluation
+from posebench.benchmark.runs.within import expected_calls, within_batches
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
+from posebench.interfaces import Budget
 
 
 class Clock:
@@ -47,3 +55,21 @@ def test_what_was_done_before_does_not_count_and_a_known_end_wins() -> None:
     assert str(column(bar.tasks[0])) == "0:00:05"
     clock.now = 23.0
     assert str(column(bar.tasks[0])) == "0:00:02"
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_bar_moves_inside_a_single_batch_and_ends_where_it_must() -> None:
+    """PGD of 4 steps is 18 plain calls; the bar is told after each of the network's."""
+    attack, network = PGD(Budget(0.02), iterations=4), initial_network(Recipe("npt", size="tiny"))
+    assert expected_calls(attack) == 18
+    attacks = (attack, PGD(Budget(0.04), iterations=4))
+    given = Evaluation(network.eval(), attacks, samples=3, vertices=800)
+    moved: list[float] = []
+    with within_batches(given, 2, moved.append) as done:
+        evaluate_all(given, Execution(2, progress=done))
+    assert sum(moved) == pytest.approx(3 * 2)
+    assert len(moved) > 20
+    assert 0 < moved[0] <= 2 * 3 / 18
+    assert max(sum(moved[: n + 1]) for n in range(len(moved))) <= 6 + 1e-9
+    assert expected_calls(PTEnsemble(Budget(0.02))) is None
+    assert not network._forward_hooks

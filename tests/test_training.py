@@ -177,7 +177,6 @@ def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
         {"rate": -0.1},
         {"warmup": -1},
         {"pose_points": None},
-        {"start": "0" * 64},
     ],
 )
 def test_recipe_refuses_bad_values(changes: dict[str, Any]) -> None:

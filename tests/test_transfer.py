@@ -308,21 +308,24 @@ def words(folder: Path, command: str, *more: object) -> list[str]:
 
 
 def test_transfer_command(folder: Path, tmp_path: Path) -> None:
-    out, picture = tmp_path / "out.obj", tmp_path / "out.png"
-    done = call(words(folder, "transfer", "-o", out, "--render", picture, "--json"))
+    out, picture, page = (tmp_path / f"out.{ending}" for ending in ("obj", "png", "html"))
+    views = ("--picture", picture, "--html", page)
+    done = call(words(folder, "transfer", "-o", out, *views, "--json"))
     assert (done["code"], done["err"]) == (0, ""), done["err"]
     facts = json.loads(done["out"])
     assert facts["victim"] == "NPT-MP, clean training"
-    assert facts["written"] == [str(out), str(picture)]
+    assert facts["written"] == [str(out), str(picture), str(page)]
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert facts["metrics"]["identity, untouched"]["edge_distortion"]["mean"] == 0
-    (note,) = facts["notes"]
-    assert "cm from the pose source" in note  # this network knows nothing
+    assert facts["notes"] == []
+    assert facts["doubts"][0].startswith("worse than doing nothing")  # this network knows nothing
+    assert facts["own_error"] is None
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = read_mesh(out, frame_for("cm", "z"))
     wanted = result(network_of("npt-mp"), POSE, identity())
     np.testing.assert_allclose(found.points, wanted, atol=1e-5)
     np.testing.assert_array_equal(found.faces, FACES)
-    again = call(words(folder, "transfer", "-o", tmp_path / "again.obj", "--render", picture))
+    again = call(words(folder, "transfer", "-o", tmp_path / "again.obj", "--picture", picture))
     assert (tmp_path / "again.obj").read_bytes() == out.read_bytes()
     for part in ("no ground truth, so no PMD", "identity, untouched", "chamfer", "again.obj"):
         assert part in again["out"]
@@ -330,7 +333,7 @@ def test_transfer_command(folder: Path, tmp_path: Path) -> None:
 
 def test_attack_command_and_a_transfer_from_what_it_saved(folder: Path, tmp_path: Path) -> None:
     save, out = tmp_path / "adv.ply", tmp_path / "out.ply"
-    more = ("--eps", 0.03, "--iterations", 3, "--render", tmp_path / "adv.pdf")
+    more = ("--eps", 0.03, "--iterations", 3, "--picture", tmp_path / "adv.pdf")
     done = call(words(folder, "attack", "--save", save, "-o", out, *more, "--json"))
     assert (done["code"], done["err"]) == (0, ""), done["err"]
     facts = json.loads(done["out"])
@@ -361,8 +364,9 @@ BAD = {
     "defence": (["--defense", "soor"], "did you mean 'sor'"),
     "ending": (["-o", "a.fbx"], "unknown file ending '.fbx'"),
     "cloud format": (["-o", "a.pcd"], "unknown file ending '.pcd'"),
-    "picture": (["--render", "a.bmp"], "unknown file ending '.bmp'"),
-    "same result": (["-o", "a.obj", "--render", "./a.obj"], "unknown file ending"),
+    "picture": (["--picture", "a.bmp"], "unknown file ending '.bmp'"),
+    "page": (["--html", "a.txt"], "unknown file ending '.txt'"),
+    "same result": (["-o", "a.obj", "--picture", "./a.obj"], "unknown file ending"),
     "over the identity": (["-o", "{folder}/person.obj"], "would replace"),
     "no folder": (["-o", "/proc/nowhere/a.obj"], "cannot write"),
     "both weights": (["--clean"], "choose shipped weights"),
@@ -426,13 +430,20 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     np.savez(tmp_path / "scan.npz", points=scan)
     (tmp_path / "person.obj").write_text(obj_text(person, faces))
     words = ["transfer", "--pose", tmp_path / "scan.npz", "--pose-unit", "mm", "--pose-up", "-y"]
-    words += ["--identity", tmp_path / "person.obj", "-o", tmp_path / "out.obj", "--json"]
+    words += [
+        "--identity",
+        tmp_path / "person.obj",
+        "-o",
+        tmp_path / "out.obj",
+        "--json",
+        "--strict",
+    ]
     done = call([str(word) for word in words])
     assert done["code"] == 0, done["err"]
     facts = json.loads(done["out"])
     assert facts["victim"] == "3D-PoseMAE, adversarial training on surface points"
     assert facts["pose"]["seen"] == 6890
-    assert facts["notes"] == []
+    assert facts["notes"] == facts["doubts"] == []
     metrics = facts["metrics"]
     assert metrics["result"]["chamfer"] < 0.06
     assert metrics["result"]["chamfer"] < 0.5 * metrics["identity, untouched"]["chamfer"]
@@ -440,6 +451,12 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     found = read_mesh(tmp_path / "out.obj").points
     assert ((centred(found) - centred(truth)) ** 2).mean() < 60e-4
     assert ((centred(person) - centred(truth)) ** 2).mean() > 150e-4
+
+
+def test_an_attack_of_centimetres_is_asked_about(folder: Path, tmp_path: Path) -> None:
+    done = call(words(folder, "attack", "--save", tmp_path / "a.ply", "--eps", 5, "--norm", "linf"))
+    assert done["code"] == 2
+    assert "is it in metres? for centimetres write 0.05" in done["err"]
 
 
 def test_attacks_that_move_no_points_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from posebench.attacks import FGM
 from posebench.benchmark.data.body import body_fingerprint
 from posebench.benchmark.evaluation.harness import evaluate
+from posebench.benchmark.evaluation.settings import EvaluationSettings, checked
+from posebench.benchmark.training.card_header import card_header, without_header
+from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import SIZES, VICTIMS, load_network, read_weights
+from posebench.victims.weights import load_victim, rounded, shipped_path, write_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "victims" / "weights"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -57,3 +62,72 @@ def test_pmd_is_what_the_card_says(path: Path) -> None:
     for split in card["splits"].values():
         beaten = 2 * split["clean_pmd"]["mean"] <= min(split["trivial"].values())
         assert split["under_trained"] is not beaten
+
+
+def test_regimes_have_files_of_their_own_and_say_how_to_make_missing_ones() -> None:
+    assert shipped_path("npt", "tiny", regime="open").name == "npt-tiny-open.safetensors"
+    robust = shipped_path("npt", "tiny", regime="open", training="robust")
+    assert robust.name == "npt-tiny-open-robust.safetensors"
+    with pytest.raises(InputError, match=r"no open weights of .npt. .*--size tiny --regime open"):
+        load_network("npt", size="tiny", regime="open")
+    with pytest.raises(InputError, match="did you mean 'open'"):
+        load_victim("npt", regime="opn")
+    asked = EvaluationSettings("npt", weights=Path("a.pth"), regime="open")
+    with pytest.raises(InputError, match="leave it out beside a weights file"):
+        checked(asked)
+
+
+def test_trained_weights_are_stored_in_half_precision_and_are_those_evaluated(
+    tmp_path: Path,
+) -> None:
+    full = load_network("npt")[0]
+    write_weights(tmp_path / "full.safetensors", full, {})
+    half = rounded(load_network("npt")[0])
+    write_weights(tmp_path / "half.safetensors", half, {}, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.52 * sizes[0]
+    again = load_network("npt", weights=tmp_path / "half.safetensors")[0].state_dict()
+    for name, value in half.state_dict().items():
+        assert torch.equal(again[name], value)
+        assert again[name].dtype == torch.float32
+        assert torch.allclose(value, full.state_dict()[name], rtol=2**-10, atol=1e-7)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_card_begins_with_the_header_that_hubs_read(path: Path) -> None:
+    """That of the weights' own file; ``python -m ...card_header victims/weights`` renews it."""
+    yaml = pytest.importorskip("yaml")
+    stored = read_weights(path)
+    assert stored is not None
+    card = stored["card"]
+    header = card_header(stored["victim"], card)
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert text == header + without_header(text)
+    assert without_header(text).startswith(f"# {stored['victim']}, {card['recipe']['size']}, ")
+    said = yaml.safe_load(header.strip("-\n"))
+    assert said["license"] == "apache-2.0"
+    assert stored["victim"] in said["tags"]
+    (model,) = said["model-index"]
+    assert path.stem.startswith(model["name"].removesuffix("-clean"))
+    found = {
+        (each["dataset"]["name"], each["metrics"][0]["name"]): each["metrics"][0]["value"]
+        for each in model["results"]
+    }
+    assert len(found) == len(card["splits"]) + len(card.get("attacked", {}))
+    for task, split in card["splits"].items():
+        pairs = len(split["clean_pmd"]["per_sample"])
+        value = found[task, f"pmd x1e-4, clean, {pairs} pairs"]
+        assert value == pytest.approx(split["clean_pmd"]["mean"] * 1e4, abs=0.006)
+
+
+def test_a_header_is_yaml_whatever_a_name_holds() -> None:
+    yaml = pytest.importorskip("yaml")
+    split = {"clean_pmd": {"mean": 1e-3, "per_sample": [1e-3]}}
+    card = {
+        "licence": "X", "training": "clean", "recipe": {"size": "a: b\n---\n"},
+        "splits": {"anny/#: {": split},
+    }  # fmt: skip
+    said = yaml.safe_load(card_header("'\"", card).strip("-\n"))
+    assert said["tags"][-1] == "'\""
+    assert said["model-index"][0]["name"] == "'\"-a: b\n---\n-clean"
+    assert said["model-index"][0]["results"][0]["dataset"]["name"] == "anny/#: {"

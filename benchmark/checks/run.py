@@ -79,7 +79,7 @@ def check_weights(settings: CheckSettings, bar: Progress) -> bool:
     """
     prepared = prepare(settings)
     asked = prepared.asked
-    sources = find_networks(asked.victim, asked.weights, asked.size)
+    sources = find_networks(asked.victim, asked.weights, asked.size, asked.regime)
     if settings.out is not None:
         check_writable(settings.out)
     raised = False

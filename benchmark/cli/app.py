@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from posebench import __version__
 from posebench.benchmark.cli import attack as attack_command
+from posebench.benchmark.cli import badge as badge_command
 from posebench.benchmark.cli import certify as certify_command
 from posebench.benchmark.cli import check as check_command
+from posebench.benchmark.cli import compare as compare_command
 from posebench.benchmark.cli import cost as cost_command
 from posebench.benchmark.cli import data as data_command
+from posebench.benchmark.cli import doctor as doctor_command
 from posebench.benchmark.cli import list as list_command
 from posebench.benchmark.cli import plot as plot_command
 from posebench.benchmark.cli import regress as regress_command
@@ -50,22 +54,49 @@ train = when_memory_runs_out("a smaller --size, --recompute (gct) or --device cp
     train_command.train
 )
 
-app.command(epilog=run_command.EXAMPLES)(run_command.run)
-app.command("list", epilog=list_command.EXAMPLES)(list_command.list_all)
-app.command(epilog=train_command.EXAMPLES)(train)
-app.command(epilog=check_command.EXAMPLES)(check_command.check)
-app.command(epilog=certify_command.EXAMPLES)(certify_command.certify)
-app.command(epilog=sweep_command.EXAMPLES)(sweep_command.sweep)
-app.command(epilog=regress_command.EXAMPLES)(regress_command.regress)
-app.add_typer(data_command.app, name="data")
-app.add_typer(plot_command.app, name="plot")
-app.command(epilog=transfer_command.EXAMPLES)(transfer_command.transfer)
-app.command(epilog=attack_command.EXAMPLES)(attack_command.attack)
-app.command(epilog=samples_command.EXAMPLES)(samples_command.samples)
-app.command(epilog=validate_command.EXAMPLES)(validate_command.validate)
-app.command(epilog=verify_command.EXAMPLES)(verify_command.verify)
-app.command(epilog=report_command.EXAMPLES)(report_command.report)
-app.command(epilog=cost_command.EXAMPLES)(cost_command.cost)
+MEASURE, MESHES = "Measure networks", "Your own meshes"
+RECORDS, HERE = "Records and tables", "This machine"
+COMMANDS: tuple[tuple[str, str, Callable[..., None], str, str], ...] = (
+    (MEASURE, "run", run_command.run, run_command.EXAMPLES, "Attack a network, print a table."),
+    (MEASURE, "compare", compare_command.compare, compare_command.EXAMPLES,
+     "Is A more robust than B? Pair by pair, with a p value."),
+    (MEASURE, "check", check_command.check, check_command.EXAMPLES,
+     "Can a network's robustness numbers be believed?"),
+    (MEASURE, "certify", certify_command.certify, certify_command.EXAMPLES,
+     "Errors that no attack can exceed."),
+    (MEASURE, "sweep", sweep_command.sweep, sweep_command.EXAMPLES,
+     "A grid of runs; stop and start again at any time."),
+    (MEASURE, "regress", regress_command.regress, regress_command.EXAMPLES,
+     "Did anything get worse? Exit code 1 if so."),
+    (MEASURE, "cost", cost_command.cost, cost_command.EXAMPLES,
+     "Time, size and peak memory of networks."),
+    (MEASURE, "train", train, train_command.EXAMPLES,
+     "Train a network, clean or adversarially."),
+    (MESHES, "transfer", transfer_command.transfer, transfer_command.EXAMPLES,
+     "Drive any mesh with any mesh or scan."),
+    (MESHES, "attack", attack_command.attack, attack_command.EXAMPLES,
+     "Move a scan's points so that the result breaks."),
+    (RECORDS, "validate", validate_command.validate, validate_command.EXAMPLES,
+     "Name every field of a record that is wrong."),
+    (RECORDS, "verify", verify_command.verify, verify_command.EXAMPLES,
+     "Run a record again and compare every number."),
+    (RECORDS, "report", report_command.report, report_command.EXAMPLES,
+     "Records to tables and to the leaderboard page."),
+    (RECORDS, "badge", badge_command.badge, badge_command.EXAMPLES,
+     "A result as a picture for your own page."),
+    (RECORDS, "samples", samples_command.samples, samples_command.EXAMPLES,
+     "Keep attacked meshes for the page."),
+    (HERE, "list", list_command.list_all, list_command.EXAMPLES,
+     "Everything that has a name, a line each."),
+    (HERE, "doctor", doctor_command.doctor, doctor_command.EXAMPLES,
+     "What is installed, and what will be slow."),
+)  # fmt: skip
+"""Panel of the help page, name, function, examples, and what it does in a few words."""
+
+for panel, name, command, examples, words in COMMANDS:
+    app.command(name, epilog=examples, short_help=words, rich_help_panel=panel)(command)
+app.add_typer(plot_command.app, name="plot", rich_help_panel=RECORDS)
+app.add_typer(data_command.app, name="data", rich_help_panel=HERE)
 
 
 def main() -> None:

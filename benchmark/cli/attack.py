@@ -28,7 +28,7 @@ Examples:
 
 - posebench attack --pose a.obj --identity b.obj --attack pgd --eps 0.02 --save adv.ply
 
-- posebench attack --pose a.obj --identity b.obj --clean --save adv.ply --render adv.png
+- posebench attack --pose a.obj --identity b.obj --clean --save adv.ply --picture adv.png
 
 - posebench transfer --pose adv.ply --identity b.obj --clean --defense sor -o mended.obj
 """
@@ -56,6 +56,7 @@ def attack(
     weights: options.Weights = None,
     adversarial: on_files.Training = None,
     size: on_files.Size = None,
+    regime: on_files.Regime = None,
     unit: on_files.Unit = "m",
     up: on_files.Up = None,
     turn: on_files.Turn = 0.0,
@@ -66,7 +67,7 @@ def attack(
     crop_picture: own.CropPicture = None,
     points: on_files.Points = 6890,
     out: Out = None,
-    render: on_files.Render = None,
+    picture: on_files.Picture = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
@@ -74,23 +75,25 @@ def attack(
     """Move a pose source's points so that the network's output changes most; no truth is needed."""
     from posebench.attacks import make_attack
     from posebench.benchmark.evaluation.devices import resolve_device
+    from posebench.benchmark.evaluation.metres import check_metres
     from posebench.benchmark.meshes.files import DISPLACED, WRITTEN
     from posebench.benchmark.meshes.frame import FrameOptions
     from posebench.benchmark.retarget.pair import PairFiles, read_pair
     from posebench.interfaces import Budget
 
     budget = Budget(eps, cast("Norm", norm), cast("Unit", eps_unit))
+    check_metres(budget, points)
     made = make_attack(attack, budget, iterations)
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
     files = PairFiles(pose, identity, frames, points, seed, pose_crop)
-    results = [(save, DISPLACED), (out, WRITTEN), (render, PICTURES), (crop_picture, PICTURES)]
+    results = [(save, DISPLACED), (out, WRITTEN), (picture, PICTURES), (crop_picture, PICTURES)]
     check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=None, out=out)
     own.draw_crops(pair.cuts, crop_picture)
-    network, label = on_files.load_network(victim, weights, adversarial, size)
-    attacker = Attacker(network.to(place), label, made, f"{attack} {eps:g}", place, seed)
-    on_files.show(attacker.write(pair, save, out, render), as_json)
+    used = on_files.load_network(victim, weights, adversarial, size, regime)
+    attacker = Attacker(used.network.to(place), used.label, made, f"{attack} {eps:g}", place, seed)
+    on_files.show(attacker.write(pair, save, out, picture), as_json)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Attacker:
     device: str
     seed: int
 
-    def write(self, pair: Pair, save: Path, out: Path | None, render: Path | None) -> Facts:
+    def write(self, pair: Pair, save: Path, out: Path | None, picture: Path | None) -> Facts:
         """Attack, write what was asked for, and measure."""
         from posebench.benchmark.meshes.files import write_displaced, write_mesh
         from posebench.benchmark.reports.pictures import viridis
@@ -124,9 +127,9 @@ class Attacker:
         colours = viridis(moved / max(float(moved.max()), 1e-12))
         write_displaced(save, placed, faces, moved, colours)
         written = () if out is None else write_mesh(out, broken, pair.identity.mesh)
-        if render is not None:
+        if picture is not None:
             shown = Shown(source.mesh.frame.inwards(placed), faces, moved, clean, broken)
-            draw(pair, shown, self, render)
+            draw(pair, shown, self, picture)
         return facts.Facts(
             victim=self.label,
             pose=facts.pose_facts(pair),
@@ -135,7 +138,7 @@ class Attacker:
                 "clean result": facts.against_scan(clean, pair.identity, source),
                 "attacked result": facts.against_scan(broken, pair.identity, source),
             },
-            written=tuple(str(path) for path in (save, out, render) if path is not None),
+            written=tuple(str(path) for path in (save, out, picture) if path is not None),
             notes=(*pair.notes, *written),
             attacked=facts.attack_facts(self.attack, found, pair),
         )

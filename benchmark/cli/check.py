@@ -43,6 +43,7 @@ def check(
     samples: Samples = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
     size: options.Size = "compact",
+    regime: options.Regime = "protocol",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for the findings as JSON.")] = None,
@@ -72,6 +73,7 @@ def check(
         samples=samples,
         iterations=iterations,
         size=size,
+        regime=regime,
         seed=seed,
     )
     with progress_bar("checks", quiet=False) as bar:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.curves import curve_area
 from posebench.benchmark.runs.run import CellResult, sweeps_of
 from posebench.benchmark.stats.bootstrap import Summary
+from posebench.benchmark.stats.paired import change_between
 from posebench.benchmark.stats.success import KAPPAS
 
 NO_TRUTH = """\
@@ -25,6 +28,11 @@ PMD x1e-4, mean [95 % bootstrap interval over pairs]
 noise: random perturbation of the same size, worst of 3
 success: attacked PMD > 10 among pairs with clean PMD <= 10
 x2 worse: attacked PMD at least doubled; clean fails: clean PMD > 10"""
+
+SURE = 0.05
+"""p of no difference below which a number is coloured."""
+
+COLOURS = "green, red: surely less, more than in the first row (paired, p < 0.05)"
 
 
 def scaled(summary: Summary) -> str:
@@ -42,7 +50,7 @@ def percent(value: float) -> str:
 
 def print_run(results: list[CellResult]) -> None:
     """The table of one run, its baselines, flags and cost."""
-    console = Console()
+    console = Console(highlight=False)
     console.print(run_table([result.record for result in results]))
     trivial = results[0].record.metrics.trivial
     if trivial:
@@ -67,9 +75,11 @@ def run_table(records: list[Record]) -> Table:
     attacked = cell.attack is not None
     if not records[0].metrics.truth:
         return displacement_table(records, title_of(records[0], budgets))
+    caption = [CAPTION if attacked else CAPTION.splitlines()[0]]
+    caption += [COLOURS] if any(first_of(records, each) is not each for each in records) else []
     table = Table(
         title=title_of(records[0], budgets),
-        caption=CAPTION if attacked else CAPTION.splitlines()[0],
+        caption="\n".join(caption),
         box=box.SIMPLE_HEAD,
     )
     table.add_column("training")
@@ -78,11 +88,15 @@ def run_table(records: list[Record]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         metrics = record.metrics
-        row = [label_of(record, several=len(budgets) > 1), scaled(metrics.clean_pmd)]
+        first = first_of(records, record).metrics
+        row: list[str | Text] = [
+            label_of(record, several=len(budgets) > 1),
+            coloured(scaled(metrics.clean_pmd), metrics.clean_pmd, first.clean_pmd),
+        ]
         if metrics.attack is not None:
             rates = metrics.attack.rates
             row += [
-                scaled(metrics.pmd),
+                coloured(scaled(metrics.pmd), metrics.pmd, first.pmd),
                 scaled(metrics.attack.noise_pmd).splitlines()[0],
                 percent(rates["asr@tau"]),
                 percent(rates[f"asr_rel@{KAPPAS[0]:g}"]),
@@ -131,6 +145,23 @@ def label_of(record: Record, *, several: bool) -> str:
     if record.cell.attack is not None and several:
         label += f"\neps {record.cell.attack.eps:g}"
     return label
+
+
+def first_of(records: list[Record], record: Record) -> Record:
+    """The first record under the same attack: what the others are compared with."""
+    return next(each for each in records if each.cell.attack == record.cell.attack)
+
+
+def coloured(text: str, found: Summary, first: Summary) -> Text:
+    """Green where an error is surely smaller than the first row's on the same pairs, red where it
+    is larger."""
+    values = found.values, first.values
+    if len(values[0]) < 2 or not all(np.isfinite(each).all() for each in values):
+        return Text(text)
+    change = change_between(values[1][None], values[0][None])
+    if not change.p_either < SURE:
+        return Text(text)
+    return Text(text, style="green" if change.mean < 0 else "red")
 
 
 def title_of(record: Record, budgets: list[float]) -> str:

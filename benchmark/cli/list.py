@@ -16,7 +16,7 @@ from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.registry import Registry
 from posebench.victims import SIZES, VICTIMS
-from posebench.victims.weights import TRAININGS, shipped_path
+from posebench.victims.weights import REGIMES, TRAININGS, shipped_path
 
 EXAMPLES = "Example:\n\n- posebench list"
 
@@ -70,11 +70,13 @@ def shipped_weights(victim: str) -> str:
     """Which weights come with the package."""
     kinds = [
         size
+        + ("" if regime == "protocol" else f" {regime}")
         + ("" if training == "clean" else f" {training}")
         + (" on surface points" if surface else "")
         for size in SIZES
+        for regime in REGIMES
         for training in TRAININGS
         for surface in (False, True)
-        if shipped_path(victim, size, training=training, surface=surface).is_file()
+        if shipped_path(victim, size, training=training, regime=regime, surface=surface).is_file()
     ]
     return ", ".join(kinds) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,22 +20,36 @@ DEFAULT_VICTIM = "posemae"
 
 OUT_OF_MEMORY = "fewer --points, a smaller --identity mesh or --device cpu"
 
+FRAMES = "Units and axes"
+"""A panel of help pages."""
+
 Pose = Annotated[
     Path,
-    typer.Option(help="Mesh, cloud or scan: obj, ply, off, stl, glb, npz, npy, xyz, pcd."),
+    typer.Option(
+        help="What to take the pose from: mesh, cloud or scan; obj, ply, off, stl, glb, npz, npy, "
+        "xyz, pcd."
+    ),
 ]
 Identity = Annotated[Path, typer.Option(help="Mesh to be posed, in the same formats.")]
 Training = Annotated[
     bool | None,
     typer.Option(
         "--adversarial/--clean",
-        help="Which shipped weights; default those trained for scans, on points of surfaces.",
+        help="Which shipped weights of the protocol; default: those for anybody's bodies.",
+    ),
+]
+Regime = Annotated[
+    str | None,
+    typer.Option(
+        help="Of shipped weights: 'open' (default, where shipped), any people and poses, or "
+        "'protocol', the paper's.",
+        autocompletion=options.words("open", "protocol"),
     ),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        help="Of shipped weights: compact (default), paper, tiny.",
+        help="Of shipped weights: compact (default), medium, ...",
         autocompletion=options.words(*options.SIZES),
     ),
 ]
@@ -42,51 +57,98 @@ UNITS = options.words("m", "dm", "cm", "mm")
 AXES = options.words("x", "y", "z", "-x", "-y", "-z")
 Unit = Annotated[
     str,
-    typer.Option(help="Of both files: m, dm, cm, mm, or metres per unit.", autocompletion=UNITS),
+    typer.Option(
+        help="Of both files: m, dm, cm, mm, or metres per unit.",
+        autocompletion=UNITS,
+        rich_help_panel=FRAMES,
+    ),
 ]
 Up = Annotated[
     str | None,
     typer.Option(
-        help="Up axis of both files: x, y, z, -x, -y or -z; default y.", autocompletion=AXES
+        help="Up axis of both files: x, y, z, -x, -y or -z; default y.",
+        autocompletion=AXES,
+        rich_help_panel=FRAMES,
     ),
 ]
 Turn = Annotated[
-    float, typer.Option(help="Degrees to turn both bodies to their left, so that they face z.")
+    float,
+    typer.Option(
+        help="Degrees to turn both bodies to their left, until they face z.",
+        rich_help_panel=FRAMES,
+    ),
 ]
 PoseUnit = Annotated[
-    str | None, typer.Option(help="Unit of the pose source alone.", autocompletion=UNITS)
+    str | None,
+    typer.Option(
+        help="Unit of the pose source alone.", autocompletion=UNITS, rich_help_panel=FRAMES
+    ),
 ]
 PoseUp = Annotated[
-    str | None, typer.Option(help="Up axis of the pose source alone.", autocompletion=AXES)
+    str | None,
+    typer.Option(
+        help="Up axis of the pose source alone.", autocompletion=AXES, rich_help_panel=FRAMES
+    ),
 ]
-PoseTurn = Annotated[float | None, typer.Option(help="Turn of the pose source alone.")]
-Points = Annotated[int, typer.Option(help="Points of the pose source that the network sees.")]
-Render = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
+PoseTurn = Annotated[
+    float | None, typer.Option(help="Turn of the pose source alone.", rich_help_panel=FRAMES)
+]
+Points = Annotated[
+    int,
+    typer.Option(
+        help="Points of the pose source that the network sees.",
+        rich_help_panel=options.COMPUTATION,
+    ),
+]
+Picture = Annotated[Path | None, typer.Option(help="PNG or PDF of what went in and came out.")]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network, what it is called, and the file that its weights came from."""
+
+    network: PoseTransferNetwork
+    label: str
+    weights: Path
 
 
 def load_network(
-    victim: str, weights: Path | None, adversarial: bool | None, size: str | None
-) -> tuple[PoseTransferNetwork, str]:
-    """The network and its label; weights made for scans unless others are asked for."""
+    victim: str,
+    weights: Path | None,
+    adversarial: bool | None,
+    size: str | None,
+    regime: str | None,
+) -> Loaded:
+    """The network; unless others are asked for, weights of the open regime, else
+    those trained on points of surfaces, where there are any."""
     from posebench.benchmark.evaluation.sources import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
     from posebench.victims import SIZES, load_network
     from posebench.victims.weights import shipped_path
 
-    if weights is not None and (adversarial is not None or size is not None):
-        raise InputError("--adversarial, --clean and --size choose shipped weights, not --weights")
+    if weights is not None and any(given is not None for given in (adversarial, size, regime)):
+        raise InputError(
+            "--adversarial, --clean, --size and --regime choose shipped weights, not --weights"
+        )
     if size is not None and size not in SIZES:
         raise unknown("size", size, SIZES)
     size = size or "compact"
-    if weights is None and adversarial is None:
-        scans = shipped_path(victim, size, training="adversarial", surface=True)
-        weights = scans if scans.is_file() else None
     training = "clean" if adversarial is False else "adversarial"
-    network, path = load_network(victim, size=size, weights=weights, training=training)
+    if weights is None and adversarial is None:
+        if regime is None and shipped_path(victim, size, regime="open").is_file():
+            regime = "open"
+        if regime == "open":
+            training = "clean"
+        scans = shipped_path(victim, size, training="adversarial", surface=True)
+        weights = scans if regime is None and scans.is_file() else None
+    network, path = load_network(
+        victim, size=size, weights=weights, training=training, regime=regime or "protocol"
+    )
     source = with_source(network, path).weights
     points = " on surface points" if (source.recipe or {}).get("surface") else ""
-    return network, f"{network.spec.title}, {source.training} training{points}"
+    points = f" on {source.regime} data" if source.regime != "protocol" else points
+    return Loaded(network, f"{network.spec.title}, {source.training} training{points}", path)
 
 
 def show(facts: Facts, as_json: bool) -> None:
@@ -97,6 +159,8 @@ def show(facts: Facts, as_json: bool) -> None:
     for note in facts.notes:
         typer.echo(f"posebench: note: {note}", err=True)
     print_facts(facts)
+    for doubt in facts.trust.doubts if facts.trust is not None else ():
+        typer.echo(f"posebench: warning: {doubt}", err=True)
 
 
 CAPTION = """\
@@ -111,7 +175,7 @@ def print_facts(facts: Facts) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(highlight=False)
     table = Table(title=facts.victim, caption=CAPTION, box=box.SIMPLE_HEAD)
     for name in ("", "scan to\nresult", "result to\nscan", "chamfer", "stretched"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
@@ -132,6 +196,9 @@ def print_facts(facts: Facts) -> None:
         f"pose source: {facts.pose.points:,} points, {facts.pose.seen:,} seen\n"
         f"identity: {facts.identity.points:,} points, {facts.identity.faces:,} faces"
     )
+    if facts.trust is not None:
+        own = facts.trust.own_error or "unknown, its weights have no card of ours"
+        console.print(f"the network's own error: {own}", soft_wrap=True, markup=False)
     for path in facts.written:
         console.print(path, soft_wrap=True, markup=False)
 

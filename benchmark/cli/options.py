@@ -39,6 +39,12 @@ def words(*known: str) -> Callable[[str], list[tuple[str, str]]]:
     return names(dict.fromkeys(known, ""))
 
 
+DETAIL = "The attack in detail"
+GUARD = "Defence and access"
+COMPUTATION = "Computation"
+RESULTS = "Data and results"
+"""Panels of help pages; what a first call needs stays outside of them."""
+
 # ---- what is attacked
 
 Victim = Annotated[
@@ -52,9 +58,18 @@ SomeVictims = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights file, of posebench or a released repository; default: shipped."),
+    typer.Option(help="Weights file, ours or a released one; default: shipped."),
 ]
-Size = Annotated[str, typer.Option(help="compact, paper or tiny.", autocompletion=words(*SIZES))]
+Size = Annotated[
+    str, typer.Option(help="compact, medium, paper or tiny.", autocompletion=words(*SIZES))
+]
+Regime = Annotated[
+    str,
+    typer.Option(
+        help="Of shipped weights: protocol (the paper's pairs) or open (any people and poses).",
+        autocompletion=words("protocol", "open"),
+    ),
+]
 Task = Annotated[
     str,
     typer.Option(help="Dataset and split; see 'posebench list'.", autocompletion=names(TASK_LINES)),
@@ -62,7 +77,9 @@ Task = Annotated[
 DataFolder = Annotated[
     Path | None,
     typer.Option(
-        envvar="POSEBENCH_DATA", help="Folder of licensed data, for tasks other than anny's."
+        envvar="POSEBENCH_DATA",
+        help="Folder of licensed data; anny's tasks need none.",
+        rich_help_panel=RESULTS,
     ),
 ]
 Samples = Annotated[int, typer.Option(help="Test pairs.")]
@@ -76,62 +93,87 @@ Eps = Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")]
 EpsUnit = Annotated[
     str,
     typer.Option(
-        help="rms: metres RMS per coordinate. total: the L2 radius. "
-        "release: the released code's eps * sqrt(3 * 1024).",
+        help="What --eps counts:\n\n- rms: metres RMS per coordinate\n- total: the L2 radius\n"
+        "- release: the released code's eps * sqrt(3 * 1024)",
         autocompletion=words("rms", "total", "release"),
+        rich_help_panel=DETAIL,
     ),
 ]
 Norm = Annotated[
     str,
-    typer.Option(help="l2, linf or l2_vertex.", autocompletion=words("l2", "linf", "l2_vertex")),
+    typer.Option(
+        help="l2, linf or l2_vertex.",
+        autocompletion=words("l2", "linf", "l2_vertex"),
+        rich_help_panel=DETAIL,
+    ),
 ]
 Objective = Annotated[
     str | None,
     typer.Option(
-        help="What the attack maximises: pmd, aligned (PMD after the best translation), mse, "
-        "log_mse or pt; default: the attack's own.",
+        help="What the attack maximises; default: its own.\n\n- pmd\n- aligned: PMD after the best "
+        "translation\n- mse, log_mse, pt",
         autocompletion=words("pmd", "aligned", "mse", "log_mse", "pt"),
+        rich_help_panel=DETAIL,
     ),
 ]
 Threat = Annotated[
     str | None,
     typer.Option(
-        help="Threat model, in the place of --eps, --norm and --objective: point-2cm, point-5cm, "
+        help="Threat model instead of --eps, --norm and --objective: point-2cm, point-5cm, "
         "paper-l2-0.08, sparse or smooth.",
         autocompletion=words("point-2cm", "point-5cm", "paper-l2-0.08", "sparse", "smooth"),
     ),
 ]
-Iterations = Annotated[int | None, typer.Option(help="Gradient steps of an iterative attack.")]
+Iterations = Annotated[
+    int | None,
+    typer.Option(help="Gradient steps of an iterative attack.", rich_help_panel=DETAIL),
+]
 Defense = Annotated[
     str,
     typer.Option(
-        help="Defence in front of the victim, or 'none'.", autocompletion=entries(DEFENSES, "none")
+        help="Defence in front of the victim, or 'none'.",
+        autocompletion=entries(DEFENSES, "none"),
+        rich_help_panel=GUARD,
     ),
 ]
 Surrogate = Annotated[
     str | None,
     typer.Option(
-        help="Victim whose shipped clean weights a transfer attack is made on. "
-        "Default for attack 'transfer': gct, for gct itself npt.",
+        help="Victim that a transfer attack is made on, with its shipped clean weights.\n\n"
+        "Default for attack 'transfer': gct; for gct itself npt.",
         autocompletion=entries(VICTIMS),
+        rich_help_panel=GUARD,
     ),
 ]
 
 # ---- how it is computed, and where results go
 
-BatchSize = Annotated[int, typer.Option(help="Pairs at once; does not change results.")]
+BatchSize = Annotated[
+    int,
+    typer.Option(help="Pairs at once; does not change results.", rich_help_panel=COMPUTATION),
+]
 Precision = Annotated[
     str,
     typer.Option(
         help="Of what attacks see; bf16 is for large studies, and no table shows it.",
         autocompletion=words("float32", "bf16"),
+        rich_help_panel=COMPUTATION,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of all that is random: attacks, noise and defences.")]
+Seed = Annotated[
+    int,
+    typer.Option(help="Of attacks, noise and defences.", rich_help_panel=COMPUTATION),
+]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:1, ...", autocompletion=words("auto", "cpu", "cuda")),
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, ...",
+        autocompletion=words("auto", "cpu", "cuda"),
+        rich_help_panel=COMPUTATION,
+    ),
 ]
-OutFolder = Annotated[Path, typer.Option(help="Folder for the JSON records.")]
+OutFolder = Annotated[
+    Path, typer.Option(help="Folder for the JSON records.", rich_help_panel=RESULTS)
+]
 Records = Annotated[Path, typer.Option(help="Folder with records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from posebench.benchmark.cli import on_files, options
 from posebench.benchmark.cli.paths import PICTURES, check_results
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ Pairs = Annotated[
     Path | None,
     typer.Option(
         help="Your own pairs in the place of --task: a CSV with columns pose, identity and, if "
-        "known, target; or a folder with a folder for each pair. See docs/own-data.md."
+        "known, target; or a folder with a folder for each pair (docs/own-data.md).",
+        rich_help_panel=options.RESULTS,
     ),
 ]
 Samples = Annotated[
@@ -34,11 +36,16 @@ PoseCrop = Annotated[
     str | None,
     typer.Option(
         help="What to cut off the pose source, in this order: floor, cluster (all but the "
-        "largest), box:X0:X1:Y0:Y1:Z0:Z1 in metres; such as 'floor,cluster'."
+        "largest), box:X0:X1:Y0:Y1:Z0:Z1 in metres; such as 'floor,cluster'.",
+        rich_help_panel=on_files.FRAMES,
     ),
 ]
 CropPicture = Annotated[
-    Path | None, typer.Option(help="PNG or PDF of what --pose-crop cut off, and what is left.")
+    Path | None,
+    typer.Option(
+        help="PNG or PDF of what --pose-crop cut off, and what is left.",
+        rich_help_panel=on_files.FRAMES,
+    ),
 ]
 
 
@@ -107,6 +114,14 @@ def use_pairs(
     if picture is not None:
         draw_crops(found.cuts, picture)
     return found.pairs
+
+
+def check_plot(plot: Path | None, named: Named) -> None:
+    """Raise InputError for curves of an error that nobody can know."""
+    from posebench.errors import InputError
+
+    if plot is not None and not named.truth:
+        raise InputError("--plot draws PMD over eps, which needs targets, and --pairs have none")
 
 
 def draw_crops(cuts: Any, picture: Path | None) -> None:

@@ -17,6 +17,8 @@ Examples:
 - posebench report --check
 
 - posebench report --records runs --out tables
+
+- posebench report --release 'Worst cases by version 2 of pt-ensemble, which finds more.'
 """
 
 LEADERBOARDS = Path("leaderboards")
@@ -38,12 +40,28 @@ def report(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit code 1 if the tables are stale.")
     ] = False,
+    release: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON",
+            help="Number the headline rows as the table's next version first: VERSION, "
+            "versions/N.csv, and what changed and why in CHANGES.md.",
+        ),
+    ] = None,
 ) -> None:
     """Records to leaderboards: results.csv, results.md and index.html."""
     from posebench.benchmark.reports.build import check_tables, write_tables
+    from posebench.benchmark.reports.selection import records_below
+    from posebench.benchmark.reports.versions import write_release
+    from posebench.errors import InputError
 
     if out is None:
         out, pages = LEADERBOARDS, pages or Path()
+    if release is not None:
+        if check:
+            raise InputError("--check writes nothing and --release does; give one of them")
+        for path in write_release(records_below(records), out, release):
+            typer.echo(str(path))
     if check:
         stale = check_tables(records, out, pages)
         if stale:

@@ -41,7 +41,7 @@ Examples:
 ACCESS = {
     "oblivious": "the bare victim",
     "adaptive": "the victim with its defence",
-    "straight-through": "the same, the defence's gradient taken as the identity's",
+    "straight-through": "the same, but its gradient skips the defence",
     "transfer": "a surrogate",
 }
 
@@ -53,24 +53,32 @@ AttackOrNone = Annotated[
     ),
 ]
 SweptEps = Annotated[
-    str, typer.Option(help="Budget, in --eps-unit; low:high:count sweeps, such as 0:0.16:9.")
+    str,
+    typer.Option(help="Budget in metres, or low:high:count for a sweep, such as 0:0.16:9."),
 ]
 AnyNorm = Annotated[
     str | None,
     typer.Option(
-        help="l2 (default), linf, l2_vertex or smooth. drop, add or sparse: then --eps is a share "
-        "of points.",
+        help="How moves are measured:\n\n- l2 (default), linf, l2_vertex, smooth: --eps is a "
+        "distance\n- drop, add, sparse: --eps is a share of points",
         autocompletion=options.words(*get_args(Norm)),
+        rich_help_panel=options.DETAIL,
     ),
 ]
 Access = Annotated[
     str | None,
     typer.Option(
-        help="What the attack sees. " + ". ".join(f"{k}: {v}" for k, v in ACCESS.items()) + ".",
+        help="What the attack sees:\n\n" + "\n".join(f"- {k}: {v}" for k, v in ACCESS.items()),
         autocompletion=options.names(ACCESS),
+        rich_help_panel=options.GUARD,
     ),
 ]
-Plot = Annotated[Path | None, typer.Option(help="PNG or PDF of the curves over a swept eps.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        help="PNG or PDF of the curves over a swept eps.", rich_help_panel=options.RESULTS
+    ),
+]
 
 
 @when_memory_runs_out("a smaller --batch-size, a smaller --size or --device cpu")
@@ -102,6 +110,7 @@ def run(
     samples: own.Samples = None,
     batch_size: options.BatchSize = 8,
     size: options.Size = "compact",
+    regime: options.Regime = "protocol",
     seed: options.Seed = 0,
     precision: options.Precision = "float32",
     device: options.Device = "auto",
@@ -109,10 +118,12 @@ def run(
     plot: Plot = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Attack a victim and print a table like the paper's Table 2; write one record per cell."""
+    """Attack a victim and print a table like the paper's Table 2.
+
+    One record per cell is written, which every other table is made of.
+    """
     from posebench.benchmark.evaluation.settings import EvaluationSettings, eps_values
     from posebench.benchmark.runs.run import RunSettings
-    from posebench.errors import InputError
 
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
@@ -121,13 +132,12 @@ def run(
         "pose_turn": pose_turn, "pose_crop": pose_crop, "points": points,
     }  # fmt: skip
     named = own.named_task(pairs, task, samples, stated, crop_picture)
-    if plot is not None and not named.truth:
-        raise InputError("--plot draws PMD over eps, which needs targets, and --pairs have none")
+    own.check_plot(plot, named)
     asked = EvaluationSettings(
         victim=victim, weights=weights, attack=attack, eps=eps_values(eps), iterations=iterations,
         eps_unit=eps_unit, norm=norm, objective=objective, threat=threat, defense=defense,
         access=access, surrogate=surrogate, task=named.task, samples=named.samples, size=size,
-        seed=seed, precision=precision,
+        regime=regime, seed=seed, precision=precision,
     )  # fmt: skip
     settings = RunSettings(asked, batch_size, device, out)
     run_and_show(settings, plot, as_json)

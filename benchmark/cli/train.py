@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from posebench.benchmark.cli import train_options
 from posebench.benchmark.cli.failures import Stopped
 from posebench.benchmark.cli.progress import progress_bar
 from posebench.benchmark.cli.stopping import StopSignals, this_command
@@ -37,121 +36,50 @@ Examples:
 
 - posebench train --victim npt --threat point-5cm --start shipped
 
+- posebench train --victim npt --regime open --start shipped
+
 - posebench train --recipe accelerator --budget 25m
 
 - torchrun --nproc-per-node 2 -m posebench.benchmark.cli.app train --victim npt
 """
 
 
-Victim = Annotated[str | None, typer.Option(help="Victim to train; see 'posebench list'.")]
-Recipe = Annotated[
-    str | None, typer.Option(help="Many runs: 'table2' or a TOML file, instead of --victim.")
-]
-Size = Annotated[str | None, typer.Option(help="compact (default), paper or tiny.")]
-Steps = Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.")]
-Seed = Annotated[int | None, typer.Option(help="Of initial weights and sampling; default 0.")]
-Batch = Annotated[
-    int | None,
-    typer.Option(help="Pairs a step; default 8. Where not given, rates follow it, and steps."),
-]
-Points = Annotated[int | None, typer.Option(help="Points of identity and target that a step sees.")]
-PosePoints = Annotated[int | None, typer.Option(help="Points of the pose source that a step sees.")]
-Rate = Annotated[float | None, typer.Option(help="Peak learning rate of Adam (all but matrices).")]
-MatrixRate = Annotated[float | None, typer.Option(help="Peak learning rate of Muon (matrices).")]
-Adversarial = Annotated[
-    str | None,
-    typer.Option(
-        help="Attack to train against in the last part: fgm, pgd, noise; with --threat "
-        "pgd (default), vertex-adam or n-fgm."
-    ),
-]
-Threat = Annotated[
-    str | None, typer.Option(help="Threat model to train against: point-2cm or point-5cm.")
-]
-EpsLow = Annotated[
-    float | None,
-    typer.Option(help="With --threat: smallest cap that a row may draw; default a fifth."),
-]
-Consistency = Annotated[
-    float | None,
-    typer.Option(help="Weight of attacked against clean outputs (TRADES); default: plain error."),
-]
-Eps = Annotated[
-    float | None, typer.Option(help="Its budget, metres RMS per coordinate; default 0.08.")
-]
-Iterations = Annotated[int | None, typer.Option(help="Gradient steps of an iterative attack.")]
-Regime = Annotated[
-    str | None,
-    typer.Option(
-        help="'protocol' (default): the paper's pairs; 'open': people and poses drawn anew."
-    ),
-]
-CleanShare = Annotated[
-    float | None,
-    typer.Option(help="Share of each batch that stays clean; default 0.5, the paper has 0."),
-]
-Sor = Annotated[
-    bool, typer.Option("--sor", help="Clean the attacked poses with SOR, as the paper does.")
-]
-EpsSchedule = Annotated[str | None, typer.Option(help="constant (default), ramp or spread.")]
-RandomStart = Annotated[
-    float | None,
-    typer.Option(help="Gaussian start of the attack, as a share of the budget; default 0."),
-]
-Start = Annotated[
-    str | None,
-    typer.Option(
-        help="Weights that take the clean part's place: a file, 'shipped' or 'shipped-adversarial'."
-    ),
-]
-Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")]
-WholeMeshes = Annotated[
-    bool, typer.Option(help="Published form: whole meshes with edge loss; far slower.")
-]
-Compiled = Annotated[
-    bool,
-    typer.Option("--compile", help="torch.compile the network; a minute first, then faster."),
-]
-Recompute = Annotated[
-    bool, typer.Option(help="Gradient checkpointing (gct): less memory, more time.")
-]
-Out = Annotated[Path | None, typer.Option(help="Folder of the run, of all runs with --recipe.")]
-
-
 def train(
-    victim: Victim = None,
-    recipe: Recipe = None,
-    size: Size = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    batch: Batch = None,
-    points: Points = None,
-    pose_points: PosePoints = None,
-    rate: Rate = None,
-    matrix_rate: MatrixRate = None,
-    adversarial: Adversarial = None,
-    threat: Threat = None,
-    eps: Eps = None,
-    eps_low: EpsLow = None,
-    iterations: Iterations = None,
-    regime: Regime = None,
-    clean_share: CleanShare = None,
-    sor: Sor = False,
-    eps_schedule: EpsSchedule = None,
-    random_start: RandomStart = None,
-    consistency: Consistency = None,
-    start: Start = None,
-    budget: Budget = None,
-    device: Device = "auto",
-    threads: Threads = 0,
-    whole_meshes: WholeMeshes = False,
-    compiled: Compiled = False,
-    recompute: Recompute = False,
-    out: Out = None,
+    victim: train_options.Victim = None,
+    recipe: train_options.Recipe = None,
+    size: train_options.Size = None,
+    steps: train_options.Steps = None,
+    seed: train_options.Seed = None,
+    batch: train_options.Batch = None,
+    points: train_options.Points = None,
+    pose_points: train_options.PosePoints = None,
+    rate: train_options.Rate = None,
+    matrix_rate: train_options.MatrixRate = None,
+    adversarial: train_options.Adversarial = None,
+    threat: train_options.Threat = None,
+    eps: train_options.Eps = None,
+    eps_low: train_options.EpsLow = None,
+    iterations: train_options.Iterations = None,
+    regime: train_options.Regime = None,
+    clean_share: train_options.CleanShare = None,
+    sor: train_options.Sor = False,
+    eps_schedule: train_options.EpsSchedule = None,
+    random_start: train_options.RandomStart = None,
+    consistency: train_options.Consistency = None,
+    mixed: train_options.Mixed = False,
+    start: train_options.Start = None,
+    budget: train_options.Budget = None,
+    device: train_options.Device = "auto",
+    threads: train_options.Threads = 0,
+    whole_meshes: train_options.WholeMeshes = False,
+    compiled: train_options.Compiled = False,
+    recompute: train_options.Recompute = False,
+    out: train_options.Out = None,
 ) -> None:
-    """Train a victim; stop and start again at any time, it goes on where it was."""
+    """Train a victim.
+
+    Stop and start again at any time: it goes on where it was.
+    """
     began = time.monotonic()  # loading torch is part of a budget
     from posebench.benchmark.training.run import TrainOptions
     from posebench.benchmark.training.time_budget import seconds_of
@@ -162,7 +90,7 @@ def train(
     attack: Options = {
         "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
         "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
-        "random_start": random_start, "consistency": consistency,
+        "random_start": random_start, "consistency": consistency, "mixed": mixed or None,
     }  # fmt: skip
     changes: Options = {
         "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
@@ -227,9 +155,7 @@ def train_asked(asked: Asked, options: TrainOptions, bar: Progress) -> None:
     if asked.adversarial is not None or asked.attack["threat"] is not None:
         part = given({"attack": asked.adversarial, **asked.attack})
     else:
-        refuse_given(
-            {**asked.attack, "start": asked.start}, "training without --adversarial or --threat"
-        )
+        refuse_given(asked.attack, "training without --adversarial or --threat")
     train_victim(asked, part, options, bar)
 
 

@@ -13,11 +13,9 @@ from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import PICTURES, check_results
 
 if TYPE_CHECKING:
-    from posebench.benchmark.meshes.types import Points
     from posebench.benchmark.retarget.facts import Facts
     from posebench.benchmark.retarget.pair import Pair
     from posebench.interfaces import Defense
-    from posebench.victims import PoseTransferNetwork
 
 EXAMPLES = """
 Examples:
@@ -29,9 +27,18 @@ Examples:
 - posebench transfer --pose scan.ply --pose-unit mm --defense sor --identity a.glb -o out.glb
 
 - posebench transfer --pose room.ply --pose-crop floor,cluster --identity a.obj -o out.obj
+
+- posebench transfer --pose a.obj --identity b.obj -o out.obj --html out.html --strict
 """
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Mesh to write, by its ending.")]
+Html = Annotated[
+    Path | None, typer.Option(help="Page with the bodies in 3D, one file of 1 to 4 MB.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 1 if the result is not to be trusted.")
+]
+PAGES = (".html", ".htm")
 
 
 @when_memory_runs_out(on_files.OUT_OF_MEMORY)
@@ -43,6 +50,7 @@ def transfer(
     weights: options.Weights = None,
     adversarial: on_files.Training = None,
     size: on_files.Size = None,
+    regime: on_files.Regime = None,
     defense: options.Defense = "none",
     unit: on_files.Unit = "m",
     up: on_files.Up = None,
@@ -53,12 +61,18 @@ def transfer(
     pose_crop: own.PoseCrop = None,
     crop_picture: own.CropPicture = None,
     points: on_files.Points = 6890,
-    render: on_files.Render = None,
+    picture: on_files.Picture = None,
+    html: Html = None,
+    strict: Strict = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:
-    """Drive any mesh with any pose source; faces, textures and units of the identity stay."""
+    """Drive any mesh with any pose source.
+
+    Faces, textures and units of the identity stay. The result is compared with the untouched
+    identity and with the network's own error: a warning says when it is not to be trusted.
+    """
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import WRITTEN
     from posebench.benchmark.meshes.frame import FrameOptions
@@ -68,58 +82,60 @@ def transfer(
     guard = None if defense == "none" else DEFENSES[defense]()
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
     files = PairFiles(pose, identity, frames, points, seed, pose_crop)
-    check_results(
-        [(out, WRITTEN), (render, PICTURES), (crop_picture, PICTURES)], read=[pose, identity]
-    )
+    results = [(out, WRITTEN), (picture, PICTURES), (html, PAGES), (crop_picture, PICTURES)]
+    check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=guard, out=out)
     own.draw_crops(pair.cuts, crop_picture)
-    network, label = on_files.load_network(victim, weights, adversarial, size)
-    driven = Driven(network.to(place), label, guard, place, seed)
-    on_files.show(driven.write(pair, out, render), as_json)
+    used = on_files.load_network(victim, weights, adversarial, size, regime)
+    facts = Driven(used, guard, place, seed).write(pair, Results(out, picture, html))
+    on_files.show(facts, as_json)
+    if strict and facts.trust is not None and facts.trust.doubts:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the mesh goes, and the views of it that are wanted."""
+
+    mesh: Path
+    picture: Path | None
+    html: Path | None
 
 
 @dataclass(frozen=True)
 class Driven:
-    """A network with its label and defence, on a device, with the seed of its randomness."""
+    """A network and its defence, on a device, with the seed of its randomness."""
 
-    network: PoseTransferNetwork
-    label: str
+    used: on_files.Loaded
     defense: Defense | None
     device: str
     seed: int
 
-    def write(self, pair: Pair, out: Path, render: Path | None) -> Facts:
-        """Transfer, write the mesh and the picture, and measure."""
+    def write(self, pair: Pair, results: Results) -> Facts:
+        """Transfer, write the mesh and its views, and measure."""
         from posebench.benchmark.meshes.files import write_mesh
+        from posebench.benchmark.reports.result_page import write_views
         from posebench.benchmark.retarget import facts
+        from posebench.benchmark.retarget.own_error import own_error
         from posebench.benchmark.retarget.transfer import system_of, transferred
+        from posebench.benchmark.retarget.trust import trust_in
 
-        system, source = system_of(self.network, self.defense), pair.source
+        source = pair.source
+        system = system_of(self.used.network.to(self.device), self.defense)
         moved = transferred(system, source.cloud.to(self.device), pair.identity, self.seed)
-        written = write_mesh(out, moved, pair.identity.mesh)
+        written = write_mesh(results.mesh, moved, pair.identity.mesh)
         result = facts.against_scan(moved, pair.identity, source)
         untouched = facts.against_scan(pair.identity.mesh.points, pair.identity, source)
-        if render is not None:
-            draw(pair, moved, self.label, render)
-        return facts.Facts(
-            victim=self.label,
+        paths = (results.mesh, results.picture, results.html)
+        found = facts.Facts(
+            victim=self.used.label,
             pose=facts.pose_facts(pair),
             identity=facts.identity_facts(pair),
             metrics={"result": result, "identity, untouched": untouched},
-            written=tuple(str(path) for path in (out, render) if path is not None),
-            notes=(*pair.notes, *written, *facts.far_off(result)),
+            written=tuple(str(path) for path in paths if path is not None),
+            notes=(*pair.notes, *written),
+            trust=trust_in(result, untouched, own_error(self.used.weights)),
         )
-
-
-def draw(pair: Pair, moved: Points, label: str, path: Path) -> None:
-    """Pose source, identity and result, side by side."""
-    from posebench.benchmark.reports.pictures import draw_rows, mesh_panel, window_of
-
-    pose, identity = pair.source.mesh, pair.identity.mesh
-    panels = [
-        mesh_panel(pose.points, pose.faces, f"pose source {pose.path.name}"),
-        mesh_panel(identity.points, identity.faces, f"identity {identity.path.name}"),
-        mesh_panel(moved, identity.faces, "result"),
-    ]
-    draw_rows([(label, panels)], path, window=window_of(panels), scale=2.0)
+        write_views(pair, moved, found, picture=results.picture, html=results.html)
+        return found

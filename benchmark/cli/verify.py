@@ -90,7 +90,8 @@ def print_comparisons(found: list[Comparison], title: str) -> None:
         off = f"{100 * each.off:.1g} %" if math.isfinite(each.off) else "-"
         values = (_shown(value * factor) for value in (each.recorded, each.now))
         p = "-" if each.p is None else f"{each.p:.2g}"
-        table.add_row(each.field, *values, off, p, verdict(each))
+        style = None if each.holds else "bold red"
+        table.add_row(each.field, *values, off, p, verdict(each), style=style)
     Console().print(table)
     wrong = [each.field for each in found if not each.holds]
     equal = sum(each.off == 0 for each in found)

@@ -12,6 +12,7 @@ import numpy as np
 from posebench.attacks import make_attack, takes
 from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
+from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.evaluation.sources import Source, load_surrogate
 from posebench.defenses import DEFENSES
@@ -22,6 +23,7 @@ from posebench.norms import Norm, Precision, Unit
 from posebench.registry import unknown
 from posebench.threats import Threat, find_threat
 from posebench.victims import SIZES
+from posebench.victims.weights import REGIMES
 
 NONE = "none"
 """As an attack or a defence: without."""
@@ -51,6 +53,7 @@ class EvaluationSettings:
         task: data set and split.
         samples: its first so many pairs.
         size: registry name; decides vertex count and shipped weights.
+        regime: of shipped weights, one of ``REGIMES``.
         seed: of attacks, noise baselines and defences.
         precision: of what attacks see: "float32", or "bf16" for studies that no table ranks.
     """
@@ -72,6 +75,7 @@ class EvaluationSettings:
     task: str = "anny/seen"
     samples: int = 32
     size: str = "compact"
+    regime: str = "protocol"
     seed: int = 0
     precision: str = "float32"
 
@@ -163,13 +167,19 @@ def checked(settings: EvaluationSettings) -> EvaluationSettings:
     """
     if settings.size not in SIZES:
         raise unknown("size", settings.size, SIZES)
+    if settings.regime not in REGIMES:
+        raise unknown("regime", settings.regime, REGIMES)
+    if settings.weights is not None and settings.regime != "protocol":
+        raise InputError("a regime chooses shipped weights: leave it out beside a weights file")
     if settings.precision not in get_args(Precision):
         raise unknown("precision", settings.precision, get_args(Precision))
     parse_task(settings.task)
     if settings.defense == NONE and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     settings = settings.completed()
-    settings.made_attacks()
+    for attack in settings.made_attacks():
+        if attack is not None:
+            check_metres(attack.budget, SIZES[settings.size].vertices)
     settings.made_defense()
     check_access(settings.access or "oblivious", settings.made_surrogate())
     return settings

@@ -29,16 +29,19 @@ class Source:
         return f"{self.network.spec.title}, {self.weights.training} training"
 
 
-def find_networks(victim: str, weights: Path | None, size: str) -> list[Source]:
+def find_networks(
+    victim: str, weights: Path | None, size: str, regime: str = "protocol"
+) -> list[Source]:
     """The networks to evaluate: a given file, or all shipped trainings of the victim."""
     if victim not in VICTIMS:
         VICTIMS[victim]  # raises with a suggestion
     if weights is not None:
         return [with_source(*load_network(victim, weights=weights))]
     return [
-        with_source(*load_network(victim, size=size, training=training))
+        with_source(*load_network(victim, size=size, training=training, regime=regime))
         for training in SHIPPED_TRAININGS
-        if training == "clean" or shipped_path(victim, size, training=training).is_file()
+        if training == "clean"
+        or shipped_path(victim, size, training=training, regime=regime).is_file()
     ]
 
 

@@ -35,6 +35,11 @@ class Weights:
     sha256: Sha256 | None = None
     """Of the weights file; None for a victim that has none."""
 
+    @property
+    def regime(self) -> str:
+        """Where training pairs came from, "protocol" or "open"."""
+        return str((self.recipe or {}).get("regime", "protocol"))
+
 
 @dataclass(frozen=True)
 class AttackCell:

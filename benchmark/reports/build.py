@@ -23,13 +23,25 @@ from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
+from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import shown_records
+from posebench.benchmark.reports.splits import splits_table
+from posebench.benchmark.reports.versions import version_words
 from posebench.benchmark.reports.victims_table import victims_table
 from posebench.errors import InputError
 from posebench.files import write_atomically
 
 FLAGS_PAGE = "docs/flags.md"
-PAGES = ("README.md", "docs/attacks.md", "docs/reproduction.md", "docs/victims.md", FLAGS_PAGE)
+PAGES = (
+    "README.md",
+    "docs/attacks.md",
+    "docs/claim.md",
+    "docs/data.md",
+    "docs/defences.md",
+    "docs/reproduction.md",
+    "docs/victims.md",
+    FLAGS_PAGE,
+)
 """Pages that may mark tables, by name within a repository."""
 
 
@@ -83,6 +95,8 @@ def marked_tables(
         "headline": headline(records),
         "ascents": ascent_table(records),
         "claims": claim_table(records),
+        "robust-training": robust_table(records),
+        "splits": splits_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
@@ -128,7 +142,8 @@ def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[P
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
     marked = {} if pages is None else marked_pages(pages, marked_tables(records, costs, out))
     explained = "" if pages is None else marked.get(pages / FLAGS_PAGE, "")
-    page = page_text(records, read_samples(out / "samples"), explained)
+    version = version_words(records, out)
+    page = page_text(records, read_samples(out / "samples"), explained, version)
     return {**files, **marked, out / "index.html": page}
 
 

@@ -25,14 +25,17 @@ PARTS = ("library.js", "charts.js", "viewer.js", "main.js")
 """Scripts in their order; library.js is bundled from three.js and d3."""
 
 
-def page_text(records: Sequence[Record], samples: Sequence[Json], flags: str) -> str:
-    """The whole page; ``flags`` is the text of docs/flags.md, which explains flags where shown."""
+def page_text(
+    records: Sequence[Record], samples: Sequence[Json], flags: str, version: str = ""
+) -> str:
+    """The whole page; ``flags`` is the text of docs/flags.md, which explains flags where shown,
+    ``version`` the table's, empty where it has none."""
     folder = files("posebench.benchmark.reports").joinpath("page_parts")
     page = folder.joinpath("index.html").read_text(encoding="utf-8")
     scripts = [folder.joinpath(name).read_text(encoding="utf-8") for name in PARTS]
     parts = {
         "style": folder.joinpath("style.css").read_text(encoding="utf-8"),
-        "data": script_json(page_data(records, samples, flags)),
+        "data": script_json(page_data(records, samples, flags) | {"version": version}),
         "scripts": "\n".join(f"<script>\n{script}</script>" for script in scripts),
     }
     return re.sub(r"<!--(style|data|scripts)-->", lambda found: parts[found[1]], page)

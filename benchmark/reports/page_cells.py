@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from posebench.benchmark.records.form import attack_settings
+from posebench.benchmark.records.store import cell_path
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.markdown import UNIT
 from posebench.benchmark.reports.page_json import Numbers, numbers
@@ -23,6 +25,7 @@ class Row:
         command: what repeats it; None where the command line cannot.
         settings: what rebuilds the attack.
         weights, weights_name: sha256, and the file's name where it is shipped.
+        record: its file below leaderboards/records; the end of its name is the row's permalink.
         source: "measured", as records say of themselves.
     """
 
@@ -52,6 +55,7 @@ class Row:
     commit: str | None
     dirty: bool | None
     device: str
+    record: str
     source: str = "measured"
 
 
@@ -92,4 +96,5 @@ def row_of(record: Record, chain: Sequence[Record] | None) -> Row:
         commit=where.commit,
         dirty=where.dirty,
         device=where.device,
+        record=cell_path(Path(), cell).as_posix(),
     )

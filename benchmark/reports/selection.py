@@ -53,23 +53,39 @@ def shown_records(folder: Path) -> tuple[list[Record], int]:
     return shown, len(records) - len(shown)
 
 
-def shipped_plain(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
+def shipped_plain(
+    record: Record,
+    seed: int = 0,
+    *,
+    surface: bool = False,
+    regime: str = "protocol",
+    size: str = "compact",
+) -> bool:
     """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
-    return record.cell.access.kind == "oblivious" and shipped_bare(record, seed, surface=surface)
+    bare = shipped_bare(record, seed, surface=surface, regime=regime, size=size)
+    return record.cell.access.kind == "oblivious" and bare
 
 
-def shipped_bare(record: Record, seed: int = 0, *, surface: bool = False) -> bool:
-    """Of shipped compact weights with this training seed, evaluation seed 0, no defence; those
-    trained on points of surfaces, which have a table of their own, or all others."""
+def shipped_bare(
+    record: Record,
+    seed: int = 0,
+    *,
+    surface: bool = False,
+    regime: str = "protocol",
+    size: str = "compact",
+) -> bool:
+    """Of shipped weights of this size, training seed and regime, evaluation seed 0, no defence;
+    those trained on points of surfaces, which have a table of their own, or all others."""
     cell = record.cell
     recipe = cell.weights.recipe or {}
     return (
         cell.defense is None
         and cell.seed == 0
-        and cell.weights.size == "compact"
+        and cell.weights.size == size
         and is_shipped(cell.weights)
         and recipe.get("seed") == seed
         and bool(recipe.get("surface")) == surface
+        and cell.weights.regime == regime
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
-from posebench.benchmark.meshes.surface import Surface, apart, edge_distortion
+import numpy as np
+from numpy.typing import NDArray
+
+from posebench.benchmark.meshes.surface import Surface, apart, distances, edge_distortion
 from posebench.benchmark.meshes.types import Points
 from posebench.benchmark.records.types import Json
 from posebench.benchmark.retarget.attack import Attacked, Change
 from posebench.benchmark.retarget.pair import Identity, Pair, PoseSource, box_centre, seen_centre
 
-FAR = 0.08
-"""Metres of chamfer distance that no transfer of ours had that went well (2 to 6 cm)."""
+if TYPE_CHECKING:
+    from posebench.benchmark.retarget.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ class Fit:
 def against_scan(points: Points, identity: Identity, source: PoseSource) -> Fit:
     """How a result (N, 3), or the identity itself, lies to the pose source as the victim saw it."""
     faces = identity.mesh.faces
-    scan = Surface(source.mesh.points - seen_centre(source), source.mesh.faces)
-    gaps = apart(scan, Surface(points - box_centre(points), faces))
+    gaps = apart(_scan(source), Surface(points - box_centre(points), faces))
     stretch = None
     if faces is not None:
         stretch = Stretch(**edge_distortion(points, identity.mesh.points, faces))
@@ -60,14 +63,15 @@ def against_scan(points: Points, identity: Identity, source: PoseSource) -> Fit:
     )
 
 
-def far_off(found: Fit) -> tuple[str, ...]:
-    """A note if a result lies far from the scan, most likely because of how the scan stands."""
-    if found.chamfer < FAR:
-        return ()
-    return (
-        f"the result lies {100 * found.chamfer:.0f} cm from the pose source on average: does "
-        "its body face z (--pose-turn), and is it alone in its file?",
-    )
+def gaps_to_scan(points: Points, source: PoseSource) -> NDArray[np.float64]:
+    """How far each vertex of a result (N, 3) lies from the pose source, (N,) metres; both centred
+    as in :func:`against_scan`."""
+    return distances(points - box_centre(points), _scan(source))
+
+
+def _scan(source: PoseSource) -> Surface:
+    """The pose source, centred by the box around what the victim saw."""
+    return Surface(source.mesh.points - seen_centre(source), source.mesh.faces)
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class Facts:
         written: paths of results.
         notes: what the user should know.
         attacked: None of a transfer.
+        trust: how far a transfer's result can be trusted; None of an attack.
     """
 
     victim: str
@@ -135,11 +140,13 @@ class Facts:
     written: tuple[str, ...]
     notes: tuple[str, ...]
     attacked: AttackFacts | None = None
+    trust: Trust | None = None
 
     def as_json(self) -> Json:
         """One flat object; what there is not has no key."""
         flat = asdict(self)
-        flat |= flat.pop("attacked") or {}
+        for part in ("attacked", "trust"):
+            flat |= flat.pop(part) or {}
         for fit in flat["metrics"].values():
             if fit["edge_distortion"] is None:
                 del fit["edge_distortion"]

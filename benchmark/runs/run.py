@@ -21,6 +21,7 @@ from posebench.benchmark.evaluation.settings import EvaluationSettings, checked,
 from posebench.benchmark.evaluation.sources import Source, find_networks
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.records.types import Record
+from posebench.benchmark.runs.within import within_batches
 from posebench.files import check_writable
 from posebench.interfaces import Victim
 
@@ -60,7 +61,7 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
     Everything that can be wrong with the settings is found before the first forward.
     """
     asked = checked(settings.evaluation)
-    sources = find_networks(asked.victim, asked.weights, asked.size)
+    sources = find_networks(asked.victim, asked.weights, asked.size, asked.regime)
     device = resolve_device(settings.device)
     check_writable(settings.out)
     job = bar.add_task("reading meshes", total=None)
@@ -74,7 +75,9 @@ def run_cells(settings: RunSettings, bar: Progress) -> list[CellResult]:
 
         def run(batch_size: int, job: TaskID = job, placed: Evaluation = placed) -> list[Record]:
             bar.reset(job)
-            return evaluate_all(placed, Execution(batch_size, device, partial(bar.advance, job)))
+            moved = partial(bar.advance, job)
+            with within_batches(placed, batch_size, moved) as done:
+                return evaluate_all(placed, Execution(batch_size, device, done))
 
         records = halving(run, min(settings.batch_size, asked.samples))
         seconds = (time.monotonic() - started) / len(records)

@@ -10,6 +10,7 @@ frozen, and the attacked pose is detached, so the step that follows is an ordina
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -19,7 +20,9 @@ from torch import Generator, Tensor
 from posebench.attacks import ATTACKS, FGM, PGD, make_attack, project, steepest
 from posebench.attacks.enforce import bounded
 from posebench.attacks.gradient import frozen
+from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.training.capped import Capped, Rule
+from posebench.benchmark.training.mixed import FewPoints, SmoothField
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError
@@ -36,6 +39,9 @@ Schedule = Literal["constant", "ramp", "spread"]
 
 TRAINABLE = tuple(name for name, each in THREATS.items() if each.budget.norm == "l2_vertex")
 """Threat models that can be trained against: a cap a vertex."""
+
+SHARE = 0.02
+"""Share of points that mixed training puts anywhere (our choice): five of a subset of 256."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it modulo 1 fill [0, 1) evenly: a spread of eps without asking the device."""
@@ -67,6 +73,8 @@ class Adversarial:
         consistency: None, or weight of the mean squared difference between outputs of attacked and
             clean poses, which takes the place of the attacked error: TRADES (arXiv 1901.08573)
             carried over to regression. Costs one more forward of the attacked rows.
+        mixed: against a threat model, a quarter of the attacked rows is bent by smooth fields up to
+            the same caps, another has few points anywhere (``training.mixed``).
     """
 
     attack: str = "fgm"
@@ -81,6 +89,7 @@ class Adversarial:
     threat: str | None = None
     eps_low: float | None = None
     consistency: float | None = None
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         if self.threat is not None:
@@ -89,6 +98,8 @@ class Adversarial:
             raise unknown("attack", self.attack, ATTACKS)
         elif self.eps_low is not None:
             raise InputError("eps_low is of training against a threat model")
+        elif self.mixed:
+            raise InputError("mixed is of training against a threat model")
         if self.schedule not in get_args(Schedule):
             raise unknown("eps schedule", self.schedule, get_args(Schedule))
         for name in ("clean_share", "random_start", "after"):
@@ -99,6 +110,7 @@ class Adversarial:
         weight = self.consistency
         if weight is not None and not (math.isfinite(weight) and weight > 0):
             raise InputError(f"consistency must be a positive number, got {weight}")
+        check_metres(self.budget, points=1)  # in metres, however many there are
         self.made(1.0)
 
     def _check_threat(self) -> None:
@@ -136,6 +148,12 @@ class Adversarial:
             eps *= 1 - (step * GOLDEN) % 1
         return make_attack(self.attack, Budget(eps), self.iterations)
 
+    def others(self) -> tuple[Attack, ...]:
+        """What ``mixed`` attacks rows with besides: half of them stay with the threat's attack."""
+        steps = 3 if self.iterations is None else self.iterations
+        low = self.eps if self.eps_low is None else self.eps_low
+        return (SmoothField(self.eps, low, steps), self.made(1.0), FewPoints(SHARE, steps))
+
 
 def attack_rows(
     network: PoseTransferNetwork,
@@ -167,7 +185,8 @@ def attack_rows(
     )
     clean = batch.pose
     if adversarial.threat is not None:  # draws where the network is, from the run's own stream
-        attacked, _ = bounded(attack, network, batch, generator=generator)
+        attacks = (attack, *adversarial.others()) if adversarial.mixed else (attack,)
+        attacked = in_turns(attacks, network, batch, generator)
         return _shown(adversarial, pose, attacked, first)
     if adversarial.random_start:
         draws = torch.randn(clean.points.shape, generator=generator, device=pose.device)
@@ -177,6 +196,19 @@ def attack_rows(
     if adversarial.random_start:
         attacked = project(attacked, clean, attack.budget)
     return _shown(adversarial, pose, attacked, first)
+
+
+def in_turns(
+    attacks: Sequence[Attack], network: PoseTransferNetwork, batch: Batch, generator: Generator
+) -> Clouds:
+    """Each attack on rows of its own, dealt out one by one."""
+    points = batch.pose.points.detach().clone()
+    for number, attack in enumerate(attacks):
+        rows = torch.arange(number, len(points), len(attacks))
+        if len(rows):
+            attacked, _ = bounded(attack, network, batch.select(rows), generator=generator)
+            points[rows] = attacked.points
+    return batch.pose.replace(points)
 
 
 def _shown(

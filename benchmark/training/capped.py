@@ -23,8 +23,8 @@ from posebench.shapes import Float
 Rule = Literal["vertex-adam", "pgd", "n-fgm"]
 
 TRAVEL = {"vertex-adam": 2.5, "pgd": 2.5, "n-fgm": 1.0}
-"""Sum of all step lengths in radii (our choice): from a random start the farthest point of a ball is
-two radii away, and 2.5 is what our PGD travels, too."""
+"""Sum of all step lengths in radii (our choice): from a random start the farthest point of a ball
+is two radii away, and 2.5 is what our PGD travels, too."""
 
 NOISE = 2.0
 """Radii of n-fgm's noise, as de Jorge et al. found best."""

@@ -154,12 +154,11 @@ class Job:
 def make_card(trained: Trained, log: Sequence[Progress], made: Environment) -> Card:
     """How the weights came about; ``made`` is the environment they were made in."""
     recipe = trained.recipe
-    first = 0 if recipe.start is None else recipe.clean_steps
     return Card(
         training=training_name(recipe),
         recipe=asdict(recipe),
         steps_done=trained.step,
-        samples_seen=(trained.step - first) * recipe.batch,
+        samples_seen=(trained.step - recipe.first) * recipe.batch,
         curve=list(trained.curve),
         data=body_fingerprint(),
         environment=plain(made),

@@ -83,7 +83,7 @@ def train(
     The folder's checkpoint is replaced atomically every ``checkpoint_seconds``, at the end, when
     ``deferred`` says that somebody wants to stop, and when ``deadline`` (of ``time.monotonic``)
     has passed. A finite deadline chooses the number of steps, see ``time_budget``. ``start`` is
-    the network of ``recipe.start`` and takes the place of the clean part. A victim without weights
+    the network of ``recipe.start``. A victim without weights
     is trained after 0 steps.
 
     Raises:
@@ -129,15 +129,14 @@ def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: HowToTrain) ->
             raise InputError(f"{recipe.victim} has no gradient checkpointing; gct has")
         network.recompute = True
     network.compiled = torch.compile(network.transfer) if how.compiled else None
-    first = recipe.clean_steps if start is not None else 0
     return State(
         recipe,
         network,
         WeightAverage(network),
         make_optimisers(network, recipe),
         part_generator(recipe, "training", how.device),
-        first=first,
-        step=first,
+        first=recipe.first,
+        step=recipe.first,
         sums=torch.zeros(3, device=how.device),
     )
 

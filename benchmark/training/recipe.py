@@ -15,6 +15,7 @@ from posebench.errors import InputError
 from posebench.registry import unknown
 from posebench.threats import find_threat
 from posebench.victims import SIZES, VICTIMS
+from posebench.victims.weights import REGIMES
 
 ADVERSARIAL_PART: dict[str, Json] = {
     "npt": {"rate_share": 0.5},
@@ -42,8 +43,6 @@ ITERATED: Json = {"iterations": 3, "random_start": 1.0}
 
 LOW_SHARE = 0.2
 """Smallest cap against a threat model, as a share of its own: one network for all sizes."""
-
-REGIMES = ("protocol", "open")
 
 
 def adversarial_part(victim: str, **given: Any) -> Adversarial:
@@ -79,7 +78,8 @@ class Recipe:
         seed: of initial weights and all sampling.
         adversarial: what the last part of the steps trains on; None for clean training.
         network: constructor arguments of the victim besides the width, for ablations.
-        start: sha256 of the weights that take the place of the clean part; None to train it.
+        start: sha256 of the weights that an adversarial part goes on from, in place of the clean
+            part, or that a clean run goes on from; None for fresh ones.
         regime: where pairs come from: "protocol", 16 identities in 400 poses as in the paper, or
             "open", people, poses and points drawn anew at every step.
     """
@@ -108,6 +108,11 @@ class Recipe:
         if self.adversarial is None:
             return self.steps
         return round(self.steps * self.adversarial.after)
+
+    @property
+    def first(self) -> int:
+        """The step that a run begins with: weights to start from stand for a clean part."""
+        return self.clean_steps if self.start is not None and self.adversarial is not None else 0
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -141,8 +146,6 @@ class Recipe:
             raise InputError("points and pose_points must both be numbers or both be left out")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be 0..2^63 - 1, got {self.seed}")
-        if self.start is not None and self.adversarial is None:
-            raise InputError("start needs an adversarial part that goes on from there")
         try:
             with torch.device("meta"):  # no weights, no draws from the global generator
                 VICTIMS[self.victim](4, **self.network)

@@ -99,8 +99,6 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
     if "adversarial" in settings:
         check_keys(settings["adversarial"], [f.name for f in fields(Adversarial)], path)
         check_kinds(settings["adversarial"], kinds(Adversarial), where)
-    elif start is not None:
-        raise InputError(f"{where}: start needs an adversarial part that goes on from there")
     try:
         if "adversarial" in settings:
             settings["adversarial"] = adversarial_part(entry["victim"], **settings["adversarial"])

@@ -28,7 +28,7 @@ from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
 from posebench.files import check_writable, write_atomically
 from posebench.victims import SIZES, PoseTransferNetwork, load_network, read_weights, write_weights
-from posebench.victims.weights import shipped_path, weights_fingerprint
+from posebench.victims.weights import rounded, shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
     import rich.progress
@@ -149,7 +149,7 @@ def train_one(
         if not rank_and_world()[0]:
             card = make_card(trained, log.rows, made)
             # Usable from here on, should the evaluation be cut off.
-            write_weights(path, trained.network, card.as_json())
+            write_weights(path, rounded(trained.network), card.as_json(), half=True)
             found = measured(trained.network, trained.recipe, device=device, bar=bar, deadline=end)
             write_results(trained, replace(card, **found.on_card), folder)
             if options.records is not None:
@@ -230,7 +230,7 @@ def memory_advice(recipe: Recipe, folder: Path) -> str:
 def write_results(trained: Trained, card: Card, folder: Path) -> None:
     """The weights with their whole card, and the card as Markdown."""
     content = card.as_json()
-    write_weights(folder / WEIGHTS, trained.network, content)
+    write_weights(folder / WEIGHTS, trained.network, content, half=True)
     write_atomically(folder / CARD, card_text(trained.recipe.victim, content))
 
 

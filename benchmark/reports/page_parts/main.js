@@ -70,6 +70,10 @@
     return cell;
   }
 
+  function permalink(id) {
+    return element("a", { className: "permalink", href: `#${id}`, title: "Link to this row", ariaLabel: "Link to this row" });
+  }
+
   function choice(form, label, options, chosen) {
     const select = element("select");
     for (const [value, text] of options) select.append(element("option", { value, textContent: text }));
@@ -175,10 +179,12 @@
       element("th", { textContent: text, scope: "col", className: number.has(at) ? "number" : "" })))));
     const body = table.appendChild(element("tbody"));
     DATA.ranking.forEach((row, at) => {
+      const id = `rank-${row.victim}-${row.training}`, named = victimCell(row);
+      named.append(permalink(id));
       const pmd = (key) => measured(seriesOf(row, key));
       const pairs = (key) => element("td", { className: "number", textContent: row[key] ? String(row[key].pairs) : "-" });
-      body.append(element("tr", {},
-        element("td", { className: "number", textContent: String(at + 1) }), victimCell(row),
+      body.append(element("tr", { id },
+        element("td", { className: "number", textContent: String(at + 1) }), named,
         element("td", { textContent: row.training }), pmd("clean2"), pmd("point2"), pairs("point2"),
         element("td", { className: "number", textContent: row.ahead ? `${row.ahead[0]} of ${row.ahead[1]}` : "-" }),
         pmd("point5"), pmd("clean"), pmd("fgm"), pairs("fgm"), pmd("worst"), pairs("worst"), element("td", {}, ...(row.flags.length ? flagLinks(row.flags) : ["-"]))));
@@ -436,7 +442,7 @@
     function line(row) {
       const open = element("button", { type: "button", className: "row-button", textContent: row.task });
       open.setAttribute("aria-expanded", "false");
-      const made = element("tr", {}, element("td", {}, open));
+      const made = element("tr", { id: anchor(row) }, element("td", {}, open));
       for (const column of COLUMNS.slice(1)) {
         if (["clean", "pmd"].includes(column.key)) made.append(measured(row[column.key]));
         else if (column.key === "flags") made.append(element("td", {}, ...(row.flags.length ? flagLinks(row.flags) : ["-"])));
@@ -451,6 +457,31 @@
       return made;
     }
 
+    /** The row of a permalink: drawn whatever was searched for, opened, and in sight. */
+    function reveal() {
+      const wanted = location.hash.slice(1), found = DATA.cells.find((row) => anchor(row) === wanted);
+      if (!found) return;
+      if (!rows.includes(found)) {
+        for (const field of [search, ...Object.values(filters)]) field.value = "";
+        fill();
+      }
+      while (drawn <= rows.indexOf(found)) showMore();
+      const made = byId(wanted);
+      if (!made.classList.contains("open")) made.querySelector("button").click();
+      made.scrollIntoView({ block: "center" });
+    }
+
+    const save = (name, type, text) => {
+      const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    };
+    const csv = element("button", { type: "button", id: "cells-csv", textContent: "Download as CSV" });
+    const json = element("button", { type: "button", id: "cells-json", textContent: "Download as JSON" });
+    csv.addEventListener("click", () => save("posebench.csv", "text/csv", csvText(rows)));
+    json.addEventListener("click", () => save("posebench.json", "application/json", JSON.stringify({ version: DATA.version, unit: "PMD x1e-4", rows }, null, 1)));
+    more.after(csv, json);
+    addEventListener("hashchange", reveal);
     more.addEventListener("click", showMore);
     search.addEventListener("input", fill);
     // The search's own change event comes when a row is clicked, and must not replace that row.
@@ -458,6 +489,26 @@
     form.addEventListener("reset", () => setTimeout(fill));
     form.addEventListener("submit", (event) => event.preventDefault());
     fill();
+    reveal();
+  }
+
+  /** The end of the record's file name, which is a hash of its cell. */
+  const anchor = (row) => `cell-${row.record.replace(/^.*-|\.json$/g, "")}`;
+
+  /** Text that a spreadsheet would take for a formula gets an apostrophe before it. */
+  function csvText(rows) {
+    const quote = (value) => {
+      if (value === null || value === undefined) return "";
+      if (typeof value === "number" || typeof value === "boolean") return String(value);
+      const text = Array.isArray(value) ? value.join(" ") : String(value);
+      return `"${(/^[=+\-@\t]/.test(text) ? "'" : "") + text.replace(/"/g, '""')}"`;
+    };
+    const wide = rows.map((row) => {
+      const { pmd, clean, ...others } = row;
+      return { ...others, pmd: pmd[0], pmd_low: pmd[1], pmd_high: pmd[2], clean: clean[0], clean_low: clean[1], clean_high: clean[2] };
+    });
+    const names = Object.keys(wide[0] || {});
+    return [names.join(","), ...wide.map((row) => names.map((name) => quote(row[name])).join(","))].join("\n") + "\n";
   }
 
   function detail(row) {
@@ -469,9 +520,10 @@
     }
     const facts = [["attack", row.settings], ["weights", row.weights && `${row.weights_name || "not shipped"}, sha256 ${row.weights}`],
       ["pairs", row.fingerprint && `fingerprint ${row.fingerprint}`], ["seed", String(row.seed)],
-      ["commit", row.commit && `${row.commit}${row.dirty ? ", with uncommitted changes" : ""}`], ["device", row.device], ["source", row.source]];
+      ["commit", row.commit && `${row.commit}${row.dirty ? ", with uncommitted changes" : ""}`], ["device", row.device], ["source", row.source], ["record", `records/${row.record}`]];
     cell.append(element("dl", {}, ...facts.filter(([, text]) => text).flatMap(([name, text]) =>
       [element("dt", { textContent: name }), element("dd", { textContent: text })])));
+    cell.append(element("p", {}, element("a", { href: `#${anchor(row)}`, textContent: "Link to this row" })));
     return element("tr", { className: "detail" }, cell);
   }
 
@@ -488,7 +540,8 @@
     const others = Object.keys(DATA.flags).filter((name) => !raised.has(name));
     if (others.length) host.append(element("dt", { textContent: "raised nowhere here" }), element("dd", { textContent: others.join(", ") }));
     byId("origin").textContent = `${DATA.cells.length} records, measured at ${DATA.commits.length} commit${DATA.commits.length === 1 ? "" : "s"}; each row of All results names its own. `
-      + "This page is generated from leaderboards/records by posebench report.";
+      + "This page is generated from leaderboards/records by posebench report."
+      + (DATA.version ? ` Version ${DATA.version}; what was rescored stands in CHANGES.md beside it.` : "");
   }
 
   const DATA_TAUS = DATA.taus;

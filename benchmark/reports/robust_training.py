@@ -1,0 +1,56 @@
+"""What training against a threat model buys: the table of docs/defences.md (``sweep robust``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.leaderboard import judged
+from posebench.benchmark.reports.markdown import NOTHING, interval, table
+from posebench.benchmark.reports.selection import WORST, find, shipped_plain, weights_of
+from posebench.threats import HEADLINE
+
+SIZE = "medium"
+"""Of the weights that were trained so."""
+
+AIMS = {"clean": 1.1, "point-2cm": 1.3, "point-5cm": 2.0}
+"""At most so many times the clean error of the undefended network."""
+
+
+def robust_table(records: Iterable[Record]) -> list[str]:
+    """A row for each robustly trained network and its undefended sister: errors after the best
+    translation, and each as a multiple of the undefended clean error on the same pairs."""
+    plain = [each for each in records if shipped_plain(each, size=SIZE)]
+    victims = [victim for victim, training in weights_of(plain) if training == "robust"]
+    head = ["victim", "training", "pairs", "clean", "x"]
+    for name in HEADLINE:
+        head += [f"worst within {name.removeprefix('point-')}", "x"]
+    rows = [_row(plain, victim, training) for victim in victims for training in ("clean", "robust")]
+    return [*table(head, rows), "", _aims()] if rows else [NOTHING]
+
+
+def _row(plain: list[Record], victim: str, training: str) -> list[str]:
+    found = {
+        name: find(plain, WORST[name], task="anny/seen", victim=victim, training=training)
+        for name in HEADLINE
+    }
+    bare = find(plain, WORST[HEADLINE[0]], task="anny/seen", victim=victim, training="clean")
+    near = found[HEADLINE[0]]
+    row = [victim, training]
+    if near is None or bare is None:
+        return row + [NOTHING] * (3 + 2 * len(HEADLINE))
+    unit = bare.metrics.clean["pmd_aligned"].mean
+    clean = near.metrics.clean["pmd_aligned"]
+    row += [str(near.cell.samples), interval(clean), f"{clean.mean / unit:.2f}"]
+    for record in found.values():
+        worst = None if record is None else record.metrics.attacked["pmd_aligned"].mean / unit
+        row += [judged(record), NOTHING if worst is None else f"{worst:.2f}"]
+    return row
+
+
+def _aims() -> str:
+    clean, near, far = AIMS.values()
+    return (
+        "x: times the clean error of the cleanly trained network on the same pairs. Aims: clean at "
+        f"most {clean:g}, within 2 cm at most {near:g}, within 5 cm at most {far:g}."
+    )
