@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.data.own_files import read_pairs
+    from posebench.benchmark.data.own_pairs import OwnPairs
     from posebench.benchmark.evaluation.harness import evaluate
     from posebench.benchmark.reports.published import published
     from posebench.cloud import Clouds
@@ -38,6 +40,7 @@ else:
             "Defense": "posebench.interfaces",
             "InputError": "posebench.errors",
             "Metric": "posebench.interfaces",
+            "OwnPairs": "posebench.benchmark.data.own_pairs",
             "Registry": "posebench.registry",
             "Victim": "posebench.interfaces",
             "VictimSpec": "posebench.interfaces",
@@ -47,6 +50,7 @@ else:
             "load_task": "posebench.benchmark.data.datasets",
             "load_victim": "posebench.victims.weights",
             "published": "posebench.benchmark.reports.published",
+            "read_pairs": "posebench.benchmark.data.own_files",
         },
     )
 
@@ -61,6 +65,7 @@ __all__ = [
     "Defense",
     "InputError",
     "Metric",
+    "OwnPairs",
     "Registry",
     "Victim",
     "VictimSpec",
@@ -71,4 +76,5 @@ __all__ = [
     "load_task",
     "load_victim",
     "published",
+    "read_pairs",
 ]

@@ -24,7 +24,7 @@ from posebench.benchmark.meshes.files import (
     write_displaced,
     write_mesh,
 )
-from posebench.benchmark.meshes.frame import UPS, check_body, frame_for
+from posebench.benchmark.meshes.frame import UPS, Stated, check_size, frame_for, lying
 from posebench.benchmark.meshes.pcd import lzf_decompressed
 from posebench.errors import InputError
 from tests.bad_meshes import FACES, POINTS, glb, gltf, obj_text, pcd, ply_binary, ply_text
@@ -340,7 +340,8 @@ def test_turn_is_to_the_bodys_left() -> None:
         (1000, "m", "--unit mm it would be 1.28 m"),
         (10, "m", "--unit dm"),
         (1, "cm", "--unit m it"),
-        (3.5, "m", "--unit 0.0254"),
+        (3.5, "m", "--unit 0.3048"),
+        (39.37, "m", "--unit in it would be 1.28 m"),
         (0.1, "m", "metres per unit"),
     ],
 )
@@ -349,17 +350,14 @@ def test_wrong_unit_names_the_one_that_fits(scale: float, unit: str, hint: str) 
     points = frame.inwards(scale * POINTS)
     extent = f"{np.ptp(points, axis=0).max():.4g} m large"
     with pytest.raises(InputError) as error:
-        check_body(points, "it", frame.unit, None)
+        check_size(points, "it", frame.unit, Stated(unit))
     assert extent in str(error.value)
     assert hint in str(error.value)
 
 
-def test_lying_body_is_refused_unless_the_axis_was_named() -> None:
-    assert check_body(POINTS, "it", 1.0, None) is None
-    lying = POINTS[:, [0, 2, 1]]
-    with pytest.raises(InputError, match=r"lies rather than stands.*--up z"):
-        check_body(lying, "it", 1.0, None)
-    assert "lies" in (check_body(lying, "it", 1.0, "y") or "")
+def test_lying_body_is_told_from_a_standing_one() -> None:
+    assert lying(POINTS) is None
+    assert "lies rather than stands" in (lying(POINTS[:, [0, 2, 1]]) or "")
 
 
 @pytest.mark.parametrize("bad", [{"unit": "ell"}, {"unit": "0"}, {"unit": "nan"}, {"unit": "-1"},

@@ -79,7 +79,8 @@ def compared(record: Record, now: Record, *, iterative: bool) -> list[Comparison
         found[name] = one(name, values[:count], again.get(name), near=near, loose=loose)
     found = adjusted(found)
     if record.cell.attack is not None:
-        sources = ("clean_pmd", "pmd", "noise_pmd")
+        displaced = record.cell.attack.metric == "displacement"
+        sources = ("clean_pmd", "displacement" if displaced else "pmd", "noise_pmd")
         rates = success_rates(*(columns[name][:count] for name in sources))
         rates_now = success_rates(*(again[name] for name in sources))
         follows = all(found[name].holds for name in sources)

@@ -16,7 +16,7 @@ from posebench.benchmark.checks.findings import CheckCell, Finding, write_check
 from posebench.benchmark.checks.subject import Subject, TrainingAttack
 from posebench.benchmark.checks.suite import CHECKS, run_checks
 from posebench.benchmark.data.datasets import load_task, task_vertices
-from posebench.benchmark.data.task import PairTask
+from posebench.benchmark.data.task import PairTask, check_truth
 from posebench.benchmark.evaluation.devices import resolve_device
 from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, checked
 from posebench.benchmark.evaluation.sources import (
@@ -119,6 +119,7 @@ def prepare(settings: CheckSettings) -> Prepared:
     device = resolve_device(settings.device)
     vertices = task_vertices(asked.task, SIZES[asked.size].vertices, samples=asked.samples)
     pairs = load_task(asked.task, samples=asked.samples, vertices=vertices)
+    check_truth(pairs, "checks")
     surrogate = load_surrogate(name, asked.size)
     if not pairs.keeps_count:
         surrogate = surrogate.any_count()
@@ -179,7 +180,7 @@ def write_findings(
         defense=None if defense is None else asked.defense,
         defense_settings=None if defense is None else repr(defense),
         surrogate=prepared.surrogate_name,
-        task=asked.task,
+        task=prepared.pairs.name,
         fingerprint=prepared.pairs.fingerprint,
         samples=asked.samples,
         eps=asked.eps[0],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from posebench.benchmark.cli import on_files, options
+from posebench.benchmark.cli import on_files, options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import PICTURES, check_results
 
@@ -63,6 +63,8 @@ def attack(
     pose_unit: on_files.PoseUnit = None,
     pose_up: on_files.PoseUp = None,
     pose_turn: on_files.PoseTurn = None,
+    pose_crop: own.PoseCrop = None,
+    crop_picture: own.CropPicture = None,
     points: on_files.Points = 6890,
     out: Out = None,
     picture: on_files.Picture = None,
@@ -75,18 +77,20 @@ def attack(
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.evaluation.metres import check_metres
     from posebench.benchmark.meshes.files import DISPLACED, WRITTEN
-    from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
+    from posebench.benchmark.meshes.frame import FrameOptions
+    from posebench.benchmark.retarget.pair import PairFiles, read_pair
     from posebench.interfaces import Budget
 
     budget = Budget(eps, cast("Norm", norm), cast("Unit", eps_unit))
     check_metres(budget, points)
     made = make_attack(attack, budget, iterations)
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
-    files = PairFiles(pose, identity, frames, points, seed)
-    results = [(save, DISPLACED), (out, WRITTEN), (picture, PICTURES)]
+    files = PairFiles(pose, identity, frames, points, seed, pose_crop)
+    results = [(save, DISPLACED), (out, WRITTEN), (picture, PICTURES), (crop_picture, PICTURES)]
     check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=None, out=out)
+    own.draw_crops(pair.cuts, crop_picture)
     used = on_files.load_network(victim, weights, adversarial, size, regime)
     attacker = Attacker(used.network.to(place), used.label, made, f"{attack} {eps:g}", place, seed)
     on_files.show(attacker.write(pair, save, out, picture), as_json)

@@ -69,6 +69,7 @@ def certify(
 ) -> None:
     """Certified errors of each pair, as a curve over what the attacker may do."""
     from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.data.task import check_truth
     from posebench.benchmark.evaluation.certify import certify, write_certificates
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.evaluation.sources import find_networks
@@ -86,6 +87,7 @@ def certify(
     place = resolve_device(device)
     sources = find_networks(victim, weights, size)
     pairs = load_task(task, samples=samples, vertices=SIZES[size].vertices)
+    check_truth(pairs, "certificates")
     found = []
     with progress_bar("pairs", quiet=False) as bar:
         for source in sources:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from posebench.benchmark.cli import options
+from posebench.benchmark.cli import options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
@@ -39,6 +39,7 @@ def check(
     surrogate: options.Surrogate = None,
     task: options.Task = "anny/seen",
     data: options.DataFolder = None,
+    pairs: own.Pairs = None,
     samples: Samples = 4,
     iterations: Annotated[int, typer.Option(help="Gradient steps of APGD and PGD.")] = 50,
     size: options.Size = "compact",
@@ -58,6 +59,8 @@ def check(
 
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
+    if pairs is not None:
+        task = own.named_task(pairs, task, samples, {}).task
     asked = EvaluationSettings(
         victim=victim,
         weights=weights,

@@ -17,6 +17,12 @@ from posebench.benchmark.stats.bootstrap import Summary
 from posebench.benchmark.stats.paired import change_between
 from posebench.benchmark.stats.success import KAPPAS
 
+NO_TRUTH = """\
+no truth, so no PMD: how far an attack moves the output from the
+clean output, as PMD x1e-4 [95 % bootstrap interval over pairs]
+noise: random perturbation of the same size, worst of 3
+edges, creases: change from the identity, clean, then attacked"""
+
 CAPTION = """\
 PMD x1e-4, mean [95 % bootstrap interval over pairs]
 noise: random perturbation of the same size, worst of 3
@@ -47,10 +53,11 @@ def print_run(results: list[CellResult]) -> None:
     console = Console(highlight=False)
     console.print(run_table([result.record for result in results]))
     trivial = results[0].record.metrics.trivial
-    console.print(
-        "without any skill: "
-        + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
-    )
+    if trivial:
+        console.print(
+            "without any skill: "
+            + ", ".join(f"{name} {value * 1e4:.1f}" for name, value in trivial.items())
+        )
     for label, records in sweeps_of(results).items():
         if (area := curve_area(records)) is not None:
             console.print(f"{label}: PMD x1e-4 averaged over the swept eps {area * 1e4:.1f}")
@@ -66,6 +73,8 @@ def run_table(records: list[Record]) -> Table:
     cell = records[0].cell
     budgets = sorted({each.cell.attack.eps for each in records if each.cell.attack is not None})
     attacked = cell.attack is not None
+    if not records[0].metrics.truth:
+        return displacement_table(records, title_of(records[0], budgets))
     caption = [CAPTION if attacked else CAPTION.splitlines()[0]]
     caption += [COLOURS] if any(first_of(records, each) is not each for each in records) else []
     table = Table(
@@ -78,12 +87,10 @@ def run_table(records: list[Record]) -> Table:
     for name in ("attacked", "noise", "success", "x2\nworse", "clean\nfails") if attacked else ():
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        metrics, label = record.metrics, record.cell.weights.training
-        if record.cell.attack is not None and len(budgets) > 1:
-            label += f"\neps {record.cell.attack.eps:g}"
+        metrics = record.metrics
         first = first_of(records, record).metrics
         row: list[str | Text] = [
-            label,
+            label_of(record, several=len(budgets) > 1),
             coloured(scaled(metrics.clean_pmd), metrics.clean_pmd, first.clean_pmd),
         ]
         if metrics.attack is not None:
@@ -97,6 +104,47 @@ def run_table(records: list[Record]) -> Table:
             ]
         table.add_row(*row)
     return table
+
+
+def displacement_table(records: list[Record], title: str) -> Table:
+    """A row a record, of pairs without a truth: displacement, and plausibility of the outputs."""
+    table = Table(title=title, caption=NO_TRUTH, box=box.SIMPLE_HEAD)
+    table.add_column("training")
+    for name in ("displaced", "noise", "times\nnoise", "edges", "creases"):
+        table.add_column(name, justify="right", no_wrap=True)
+    several = len({each.cell.attack and each.cell.attack.eps for each in records}) > 1
+    for record in records:
+        metrics, under = record.metrics, record.metrics.attack
+        row = [label_of(record, several=several), "-", "-", "-"]
+        if under is not None:
+            row[1:] = [
+                scaled(metrics.attacked["displacement"]),
+                scaled(under.noise_pmd).splitlines()[0],
+                f"{under.rates['gain_over_noise']:.1f}",
+            ]
+        table.add_row(
+            *row,
+            change(record, "edge_change", 100.0, " %"),
+            change(record, "crease_change", 1.0, " deg"),
+        )
+    return table
+
+
+def change(record: Record, name: str, factor: float, unit: str) -> str:
+    """A plausibility, clean and, where there is an attack, attacked; a dash without faces."""
+    means = [record.metrics.clean[name].mean]
+    if record.metrics.attack is not None:
+        means.append(record.metrics.attacked[name].mean)
+    shown = [f"{factor * mean:.0f}{unit}" for mean in means]
+    return "-" if any(map(math.isnan, means)) else "\n".join(shown)
+
+
+def label_of(record: Record, *, several: bool) -> str:
+    """A row's name: the training and, of several budgets, which one."""
+    label = record.cell.weights.training
+    if record.cell.attack is not None and several:
+        label += f"\neps {record.cell.attack.eps:g}"
+    return label
 
 
 def first_of(records: list[Record], record: Record) -> Record:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from posebench.benchmark.cli import options
+from posebench.benchmark.cli import on_files, options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import check_picture
 from posebench.benchmark.cli.progress import progress_bar
@@ -32,6 +32,10 @@ Examples:
 - posebench run --victim npt --weights my_npt.pth --task anny/unseen --json
 
 - posebench run --victim npt-mp --task smpl-npt/unseen --data ~/data/smpl-npt
+
+- posebench run --victim posemae --attack pgd --eps 0.02 --pairs mine/pairs.csv
+
+- posebench run --victim npt-mp --pairs scans --pose-unit mm --pose-up -y --pose-crop floor,cluster
 """
 
 ACCESS = {
@@ -93,7 +97,17 @@ def run(
     surrogate: options.Surrogate = None,
     task: options.Task = "anny/seen",
     data: options.DataFolder = None,
-    samples: options.Samples = 32,
+    pairs: own.Pairs = None,
+    unit: on_files.Unit = "m",
+    up: on_files.Up = None,
+    turn: on_files.Turn = 0.0,
+    pose_unit: on_files.PoseUnit = None,
+    pose_up: on_files.PoseUp = None,
+    pose_turn: on_files.PoseTurn = None,
+    pose_crop: own.PoseCrop = None,
+    crop_picture: own.CropPicture = None,
+    points: on_files.Points = 6890,
+    samples: own.Samples = None,
     batch_size: options.BatchSize = 8,
     size: options.Size = "compact",
     regime: options.Regime = "protocol",
@@ -113,26 +127,18 @@ def run(
 
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
+    stated = {
+        "unit": unit, "up": up, "turn": turn, "pose_unit": pose_unit, "pose_up": pose_up,
+        "pose_turn": pose_turn, "pose_crop": pose_crop, "points": points,
+    }  # fmt: skip
+    named = own.named_task(pairs, task, samples, stated, crop_picture)
+    own.check_plot(plot, named)
     asked = EvaluationSettings(
-        victim=victim,
-        weights=weights,
-        attack=attack,
-        eps=eps_values(eps),
-        iterations=iterations,
-        eps_unit=eps_unit,
-        norm=norm,
-        objective=objective,
-        threat=threat,
-        defense=defense,
-        access=access,
-        surrogate=surrogate,
-        task=task,
-        samples=samples,
-        size=size,
-        regime=regime,
-        seed=seed,
-        precision=precision,
-    )
+        victim=victim, weights=weights, attack=attack, eps=eps_values(eps), iterations=iterations,
+        eps_unit=eps_unit, norm=norm, objective=objective, threat=threat, defense=defense,
+        access=access, surrogate=surrogate, task=named.task, samples=named.samples, size=size,
+        regime=regime, seed=seed, precision=precision,
+    )  # fmt: skip
     settings = RunSettings(asked, batch_size, device, out)
     run_and_show(settings, plot, as_json)
 

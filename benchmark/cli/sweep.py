@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posebench.benchmark.cli import options
+from posebench.benchmark.cli import options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
@@ -75,6 +75,7 @@ def sweep(
     batch_size: BatchSize = 16,
     device: options.Device = "auto",
     data: options.DataFolder = None,
+    pairs: own.Pairs = None,
 ) -> None:
     """Run a grid of victims, attacks, defences and tasks; stop and start again at any time.
 
@@ -92,6 +93,8 @@ def sweep(
         raise InputError("--jobs does not go with --ray, which knows the cluster's processors")
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
+    if pairs is not None:
+        own.use_pairs(pairs)
     if ray is None:
         device = resolve_device(device)
     grids = read_grids(file)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posebench.benchmark.cli import on_files, options
+from posebench.benchmark.cli import on_files, options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.paths import PICTURES, check_results
 
@@ -25,6 +25,8 @@ Examples:
 - posebench transfer --pose kinect.pcd --pose-up -y --identity mh.obj --unit dm -o out.obj
 
 - posebench transfer --pose scan.ply --pose-unit mm --defense sor --identity a.glb -o out.glb
+
+- posebench transfer --pose room.ply --pose-crop floor,cluster --identity a.obj -o out.obj
 
 - posebench transfer --pose a.obj --identity b.obj -o out.obj --html out.html --strict
 """
@@ -56,6 +58,8 @@ def transfer(
     pose_unit: on_files.PoseUnit = None,
     pose_up: on_files.PoseUp = None,
     pose_turn: on_files.PoseTurn = None,
+    pose_crop: own.PoseCrop = None,
+    crop_picture: own.CropPicture = None,
     points: on_files.Points = 6890,
     picture: on_files.Picture = None,
     html: Html = None,
@@ -71,15 +75,18 @@ def transfer(
     """
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.benchmark.meshes.files import WRITTEN
-    from posebench.benchmark.retarget.pair import FrameOptions, PairFiles, read_pair
+    from posebench.benchmark.meshes.frame import FrameOptions
+    from posebench.benchmark.retarget.pair import PairFiles, read_pair
     from posebench.defenses import DEFENSES
 
     guard = None if defense == "none" else DEFENSES[defense]()
     frames = FrameOptions(unit, up, turn, pose_unit, pose_up, pose_turn)
-    files = PairFiles(pose, identity, frames, points, seed)
-    check_results([(out, WRITTEN), (picture, PICTURES), (html, PAGES)], read=[pose, identity])
+    files = PairFiles(pose, identity, frames, points, seed, pose_crop)
+    results = [(out, WRITTEN), (picture, PICTURES), (html, PAGES), (crop_picture, PICTURES)]
+    check_results(results, read=[pose, identity])
     place = resolve_device(device)
     pair = read_pair(files, defense=guard, out=out)
+    own.draw_crops(pair.cuts, crop_picture)
     used = on_files.load_network(victim, weights, adversarial, size, regime)
     facts = Driven(used, guard, place, seed).write(pair, Results(out, picture, html))
     on_files.show(facts, as_json)

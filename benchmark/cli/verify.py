@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from posebench.benchmark.cli import options
+from posebench.benchmark.cli import options, own
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
@@ -46,6 +46,7 @@ def verify(
         int | None, typer.Option(help="Only the record's first pairs; default: all of them.")
     ] = None,
     data: options.DataFolder = None,
+    pairs: own.Pairs = None,
     batch_size: options.BatchSize = 8,
     device: options.Device = "auto",
 ) -> None:
@@ -60,6 +61,8 @@ def verify(
 
     if data is not None:
         os.environ["POSEBENCH_DATA"] = str(data)
+    if pairs is not None:
+        own.use_pairs(pairs)
     content = read_record(record)
     rerun = rerun_of(content, weights=weights, samples=samples, device=device)
     with progress_bar("pairs", quiet=False) as bar:

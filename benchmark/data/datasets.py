@@ -8,6 +8,7 @@ from __future__ import annotations
 from posebench.benchmark.data.anny import Anny
 from posebench.benchmark.data.layouts import LAYOUTS
 from posebench.benchmark.data.licensed import DfaustPairs, FolderPairs
+from posebench.benchmark.data.own import Own
 from posebench.benchmark.data.task import Dataset, PairTask, Progress, TaskName
 from posebench.registry import Registry, unknown
 
@@ -16,6 +17,7 @@ DATASETS.register("anny", Anny())
 for _name in LAYOUTS:
     DATASETS.register(_name, FolderPairs(_name))
 DATASETS.register("dfaust", DfaustPairs())
+DATASETS.register("own", Own())
 
 
 def dataset_of(task: str) -> Dataset:

@@ -40,5 +40,7 @@ LICENSED = dict.fromkeys(
     "needs data that you have on disk (--data)",
 )
 
-TASK_LINES = {**ANNY, **DISTORTIONS, **LICENSED}
+OWN = {"own/pairs": "pairs of your own meshes and scans (--pairs)"}
+
+TASK_LINES = {**ANNY, **DISTORTIONS, **LICENSED, **OWN}
 """Built-in tasks. A test compares them with what the data sets themselves say."""

@@ -64,6 +64,25 @@ class PairTask(Protocol):
         ...
 
 
+def has_truth(pairs: PairTask) -> bool:
+    """Whether the right answers are known; a task says no by an attribute ``truth``."""
+    return bool(getattr(pairs, "truth", True))
+
+
+def stacks(pairs: PairTask) -> bool:
+    """Whether several pairs make a batch; a task of mixed sizes says no by an attribute."""
+    return bool(getattr(pairs, "stacks", True))
+
+
+def check_truth(pairs: PairTask, what: str) -> None:
+    """Raise InputError where the right answers are not known and ``what`` needs them."""
+    if not has_truth(pairs):
+        raise InputError(
+            f"{what} need the right answer of each pair, and {pairs.name} has none: give targets "
+            "(docs/own-data.md)"
+        )
+
+
 @dataclass(frozen=True)
 class TaskName:
     """What a task's name says before any of its data are read.

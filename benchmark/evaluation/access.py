@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -10,9 +11,10 @@ import torch
 from posebench.attacks import Universal
 from posebench.attacks.counting import counting
 from posebench.benchmark.data.datasets import dataset_of, load_task
-from posebench.benchmark.data.task import MAX_SAMPLES
+from posebench.benchmark.data.own_pairs import OwnPairs
+from posebench.benchmark.data.task import MAX_SAMPLES, check_truth
 from posebench.errors import InputError
-from posebench.interfaces import Defense, Victim
+from posebench.interfaces import Batch, Defense, Victim
 from posebench.norms import AccessKind
 from posebench.registry import unknown
 from posebench.rng import generator_for
@@ -66,39 +68,45 @@ def seen_by_attack(
 
 
 def fit_universal(
-    attack: Universal,
-    seen: Victim,
-    *,
-    task: str,
-    samples: int,
-    vertices: int,
-    seed: int,
-    device: str,
+    attack: Universal, seen: Victim, batches: Iterable[Batch], *, seed: int, device: str
 ) -> tuple[Universal, int]:
-    """The attack, fitted on pairs that are not attacked, and the gradients it took.
+    """The attack, fitted on pairs that are not attacked, and the gradients it took."""
+    generator = generator_for(seed, "fit", device=device)
+    moved = [batch.to(device) for batch in batches]
+    with counting(seen) as (shown, calls):
+        fitted = attack.fit(shown, moved, generator=generator)
+    return fitted, calls.backwards
+
+
+def fitting_pairs(
+    task: str, data: OwnPairs | None, *, samples: int, vertices: int
+) -> Iterator[Batch]:
+    """Pairs to fit a universal perturbation on, one by one.
 
     They are the last of all pairs, whichever are attacked; of data on disk, whose lists may be
     short, those that follow the ones attacked.
 
     Raises:
-        InputError: if there are no such pairs beside the ``samples`` that are attacked.
+        InputError: if there are no such pairs beside the ``samples`` that are attacked, or they
+            have no truth.
     """
-    first = samples if dataset_of(task).on_disk else MAX_SAMPLES - FIT_PAIRS
+    own = data is not None or dataset_of(task).on_disk
+    first = samples if own else MAX_SAMPLES - FIT_PAIRS
     if samples > first:
         raise InputError(
             f"a universal perturbation is fitted on the last {FIT_PAIRS} of {MAX_SAMPLES} pairs: "
             f"at most {first} samples are left to attack, got {samples}"
         )
+    count = first + FIT_PAIRS
     try:
-        pairs = load_task(task, samples=first + FIT_PAIRS, vertices=vertices)
+        if data is not None and len(data) < count:
+            raise InputError(f"{data.name} has {len(data)} pairs")
+        pairs = data or load_task(task, samples=count, vertices=vertices)
     except InputError as error:
         raise InputError(
             f"a universal perturbation is fitted on {FIT_PAIRS} more pairs than the {samples} "
             f"that are attacked: {error}"
         ) from error
-    ids = torch.arange(first, first + FIT_PAIRS)
-    batches = [pairs.batch(each).to(device) for each in ids.split(1)]
-    generator = generator_for(seed, "fit", device=device)
-    with counting(seen) as (shown, calls):
-        fitted = attack.fit(shown, batches, generator=generator)
-    return fitted, calls.backwards
+    check_truth(pairs, "universal perturbations")
+    for each in torch.arange(first, count).split(1):
+        yield pairs.batch(each)

@@ -12,11 +12,19 @@ from posebench import objective
 from posebench.attacks import Universal, run_attack
 from posebench.attacks.gradient import draws_of, pose_values
 from posebench.attacks.restarts import better
-from posebench.benchmark.evaluation.access import Surrogate, fit_universal
+from posebench.benchmark.data.own_pairs import OwnPairs
+from posebench.benchmark.data.task import has_truth, stacks
+from posebench.benchmark.evaluation.access import Surrogate, fit_universal, fitting_pairs
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.benchmark.evaluation.plan import Evaluation, Plan, metric_of, plan_evaluation
 from posebench.benchmark.evaluation.table import Table, metrics_of
+from posebench.benchmark.evaluation.without_truth import (
+    aimed,
+    attacked_values,
+    clean_values,
+    noise_displacement,
+)
 from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.flags import flags_of
 from posebench.benchmark.records.types import Record
@@ -24,6 +32,8 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
 from posebench.rng import generator_for
+
+DEFAULT_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -51,12 +61,16 @@ def evaluate(
     attack: Attack | None = None,
     defense: Defense | None = None,
     access: str | Surrogate = "oblivious",
-    task: str = "anny/seen",
-    samples: int = 32,
+    task: str | OwnPairs = "anny/seen",
+    samples: int | None = None,
     vertices: int = 1700,
     seed: int = 0,
 ) -> Record:
     """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
+
+    ``task`` is a name, of which 32 pairs are taken unless others are asked for, or a
+    ``posebench.OwnPairs`` (then all). Pairs without a truth have no error; their record holds the
+    displacement of the output under attack and its plausibility instead, see ``without_truth``.
 
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
     the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
@@ -71,14 +85,17 @@ def evaluate(
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
     """
     surrogate = access if isinstance(access, Surrogate) else None
+    data = None if isinstance(task, str) else task
+    usual = DEFAULT_SAMPLES if data is None else len(data)
     given = Evaluation(
         victim,
         (attack,),
         defense,
         access="transfer" if isinstance(access, Surrogate) else access,
         surrogate=surrogate,
-        task=task,
-        samples=samples,
+        task=task if isinstance(task, str) else task.name,
+        data=data,
+        samples=usual if samples is None else samples,
         vertices=vertices,
         seed=seed,
     )
@@ -104,13 +121,14 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
             attacks[number], tables[number].fitted = fit_universal(
                 attack,
                 plan.seen,
-                task=given.task,
-                samples=given.samples,
-                vertices=given.vertices,
+                fitting_pairs(
+                    given.task, given.data, samples=given.samples, vertices=given.vertices
+                ),
                 seed=given.seed,
                 device=how.device,
             )
-    size = 1 if plan.stochastic else min(how.batch_size, given.samples)
+    alone = plan.stochastic or not stacks(plan.pairs)
+    size = 1 if alone else min(how.batch_size, given.samples)
     for ids in torch.arange(given.samples).split(size):
         batch = plan.pairs.batch(ids).to(how.device)
         add_clean(plan, given, batch, tables)
@@ -149,8 +167,10 @@ def add_attacked(
     table: Table,
 ) -> AttackResult:
     """Attack a batch, keep the last budget's poses where they are worse, measure into a table."""
-    device, seed = batch.pose.points.device, given.seed
+    device, seed, truth = batch.pose.points.device, given.seed, has_truth(plan.pairs)
     generator = generator_for(seed, "attack", device=device)
+    if not truth:
+        batch = aimed(plan.seen, batch, attack.budget, seed)
     result = run_attack(attack, plan.seen, batch, generator=generator)
     if last is not None:
         result = worse(plan.seen, batch, last, result, seed, metric_of(attack))
@@ -161,13 +181,15 @@ def add_attacked(
     if attack.budget.norm == "sparse":
         moved = (result.pose.points != batch.pose.points).any(dim=2)
         norms = {"moved": moved.sum(dim=1).double() / batch.pose.counts, **norms}
-    others = {
-        "noise_pmd": noise_pmd(plan.system, attack, batch, seed, metric_of(attack)),
-        "radius": attack.budget.radius(batch.pose.mask),
-    }
+    if truth:
+        noise = noise_pmd(plan.system, attack, batch, seed, metric_of(attack))
+        attacked = measured(plan, batch.with_pose(result.pose), seed)
+    else:
+        noise = noise_displacement(plan.system, attack, batch, seed)
+        attacked = attacked_values(plan.system, batch, result.pose, seed)
+    others = {"noise_pmd": noise, "radius": attack.budget.radius(batch.pose.mask)}
     if given.defense is not None:
         others["kept"] = kept_share(given.defense, result.pose, seed)
-    attacked = measured(plan, batch.with_pose(result.pose), seed)
     effort = {}
     if result.effort is not None:
         effort = {"gradients": result.effort.gradients, "late_gain": result.effort.late_gain}
@@ -177,8 +199,10 @@ def add_attacked(
 
 
 def measured(plan: Plan, batch: Batch, seed: int) -> dict[str, Tensor]:
-    """All metrics; of a study in lower precision also the PMD in it, whose distance from the
-    other is the error that it makes."""
+    """All metrics, of a batch without a truth its outputs' plausibility; of a study in lower
+    precision also the PMD in it, whose distance from the other is the error that it makes."""
+    if not has_truth(plan.pairs):
+        return clean_values(plan.system, batch, seed)
     found = measure(plan.system, batch, seed)
     if plan.rough is not None:
         found["bf16_pmd"] = measure(plan.rough, batch, seed, {"pmd": pmd})["pmd"]

@@ -54,7 +54,7 @@ def normal_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     vertices are each a little off is crumpled though its PMD is small. A face that has collapsed
     counts as 90 degrees.
     """
-    got, true = (_face_normals(each.points, batch.faces) for each in (output, batch.target))
+    got, true = (face_normals(each.points, batch.faces) for each in (output, batch.target))
     across = torch.linalg.cross(got, true).norm(dim=2)
     angle = torch.atan2(across, (got * true).sum(dim=2))
     smallest = torch.finfo(got.dtype).tiny
@@ -64,7 +64,7 @@ def normal_error(output: Clouds, batch: Batch) -> Float[Tensor, "b"]:
     return degrees
 
 
-def _face_normals(
+def face_normals(
     points: Float[Tensor, "b n 3"], faces: Int[Tensor, "b f 3"]
 ) -> Float[Tensor, "b f 3"]:
     """Normals of the faces, as long as twice their area."""

@@ -13,7 +13,8 @@ from typing import Literal, cast
 
 from posebench.attacks import EOT, Transfer, attack_name, attack_version
 from posebench.benchmark.data.datasets import load_task
-from posebench.benchmark.data.task import PairTask
+from posebench.benchmark.data.own_pairs import OwnPairs
+from posebench.benchmark.data.task import PairTask, has_truth
 from posebench.benchmark.evaluation.access import Surrogate, seen_by_attack
 from posebench.benchmark.evaluation.measure import EVALUATION_DRAWS
 from posebench.benchmark.records.types import Access, AttackCell, Cell, DefenseCell, Weights
@@ -38,6 +39,7 @@ class Evaluation:
         access: what attacks see, a key of ``posebench.norms.AccessKind``.
         surrogate: what transfer attacks are made on.
         task: name of the pairs; their first ``samples`` are used.
+        data: the pairs themselves, in the place of the task's.
         vertices: of each mesh, where the task offers a choice.
         seed: of attacks, noise baselines and defences.
         weights: where the victim's weights came from, for the record.
@@ -50,6 +52,7 @@ class Evaluation:
     access: str = "oblivious"
     surrogate: Surrogate | None = None
     task: str = "anny/seen"
+    data: OwnPairs | None = None
     samples: int = 32
     vertices: int = 1700
     seed: int = 0
@@ -87,7 +90,7 @@ def plan_evaluation(given: Evaluation) -> Plan:
     Raises:
         InputError: unknown task or access, counts out of range, or budgets that do not grow.
     """
-    pairs = load_task(given.task, samples=given.samples, vertices=given.vertices)
+    pairs = pairs_of(given)
     victim, surrogate, defense = given.victim, given.surrogate, given.defense
     shown = victim
     if given.precision == "bf16":
@@ -104,13 +107,13 @@ def plan_evaluation(given: Evaluation) -> Plan:
     check_growing(budgets)
     cells = tuple(
         Cell(
-            task=given.task,
+            task=pairs.name,
             samples=given.samples,
-            vertices=given.vertices,
+            vertices=pairs.vertices,
             fingerprint=pairs.fingerprint,
             victim=victim.spec.name,
             weights=given.weights,
-            attack=attack_cell(attack, given.attacks[:number]),
+            attack=attack_cell(attack, given.attacks[:number], truth=has_truth(pairs)),
             defense=None if defense is None else DefenseCell(defense_name(defense), repr(defense)),
             access=access_cell(given.access, surrogate),
             wrappers=wrappers(system),
@@ -124,6 +127,17 @@ def plan_evaluation(given: Evaluation) -> Plan:
     return Plan(pairs, system, seen, None if shown is given.victim else rough, cells)
 
 
+def pairs_of(given: Evaluation) -> PairTask:
+    """The pairs that an evaluation is of.
+
+    Raises:
+        InputError: as :func:`load_task`.
+    """
+    if given.data is None:
+        return load_task(given.task, samples=given.samples, vertices=given.vertices)
+    return given.data.first(given.samples)
+
+
 def check_growing(budgets: Sequence[Budget]) -> None:
     """Raise InputError unless each budget holds the one before: its poses may be kept."""
     for small, large in pairwise(budgets):
@@ -131,8 +145,11 @@ def check_growing(budgets: Sequence[Budget]) -> None:
             raise InputError(f"a sweep's budgets must grow, got {large} after {small}")
 
 
-def attack_cell(attack: Attack | None, before: Sequence[Attack | None]) -> AttackCell | None:
-    """The attack's part of a cell; ``before`` is what its sweep ran first."""
+def attack_cell(
+    attack: Attack | None, before: Sequence[Attack | None], *, truth: bool = True
+) -> AttackCell | None:
+    """The attack's part of a cell; ``before`` is what its sweep ran first, ``truth`` whether the
+    right answers are known."""
     if attack is None:
         return None
     warm = [each for each in before if each is not None]
@@ -143,7 +160,7 @@ def attack_cell(attack: Attack | None, before: Sequence[Attack | None]) -> Attac
         unit=attack.budget.unit,
         norm=attack.budget.norm,
         version=attack_version(attack),
-        metric=metric_of(attack),
+        metric=metric_of(attack) if truth else "displacement",
         warm_from=warm[-1].budget.eps if warm else None,
     )
 

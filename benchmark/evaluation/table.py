@@ -75,7 +75,8 @@ def aggregate(
     means = {name: float(others[name].mean()) for name in ("kept", "clean_kept") if name in others}
     under = None
     if attacked is not None:
-        columns = clean[metric], attacked[metric], others["noise_pmd"]
+        before = clean["pmd" if metric == "displacement" else metric]
+        columns = before, attacked[metric], others["noise_pmd"]
         under = UnderAttack(
             noise_pmd=summarise(others["noise_pmd"]),
             norms={name: _reached(values) for name, values in (norms or {}).items()},

@@ -16,7 +16,7 @@ from posebench.benchmark.meshes.types import Points
 from posebench.errors import InputError
 from posebench.registry import unknown
 
-UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
+UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "in": 0.0254}
 """Metres of one unit; MakeHuman's own files are in decimetres."""
 
 UPS = {
@@ -32,6 +32,9 @@ one with -y up to face -z, towards the camera (depth cameras)."""
 
 SMALLEST, LARGEST = 0.5, 2.5
 """Metres that a body's largest bounding-box side may have."""
+
+USUAL = 1.7
+"""Metres that it mostly has: of units that would do, the one that comes nearest is named."""
 
 UPRIGHT = 0.5
 """Least height over the largest side; in the splits' 24,000 bodies it is never below 0.64."""
@@ -82,37 +85,94 @@ def frame_for(unit: str = "m", up: str | None = None, turn: float = 0.0) -> Fram
     return Frame(scale, tuple(tuple(row) for row in rotation.tolist()))
 
 
-def check_body(
-    points: Points, what: str, unit: float, up: str | None, option: str = "--"
-) -> str | None:
-    """Refuse points that are no standing body's; a note if it lies and ``up`` was given.
+@dataclass(frozen=True)
+class Stated:
+    """How a file's coordinates lie, as a user says it; see :func:`frame_for`.
 
-    ``unit`` is the metres per file unit that the points were read with; ``option`` what the names
-    of this file's options begin with.
+    Attributes:
+        unit, up, turn: as there.
+        option: what the names of this file's options begin with.
+        crops: whether there is such an option that crops.
+    """
+
+    unit: str = "m"
+    up: str | None = None
+    turn: float = 0.0
+    option: str = "--"
+    crops: bool = False
+
+    def frame(self) -> Frame:
+        """The frame that is meant."""
+        return frame_for(self.unit, self.up, self.turn)
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """How a pair of files lies.
+
+    Attributes:
+        unit, up, turn: of all files.
+        pose_unit, pose_up, pose_turn: of the pose source, where it differs.
+    """
+
+    unit: str = "m"
+    up: str | None = None
+    turn: float = 0.0
+    pose_unit: str | None = None
+    pose_up: str | None = None
+    pose_turn: float | None = None
+
+    @property
+    def of_pose(self) -> Stated:
+        """Of the pose source."""
+        turn = self.turn if self.pose_turn is None else self.pose_turn
+        unit, up = self.pose_unit or self.unit, self.pose_up or self.up
+        return Stated(unit, up, turn, "--pose-", crops=True)
+
+    @property
+    def of_identity(self) -> Stated:
+        """Of the identity, and of the truth if there is one."""
+        return Stated(self.unit, self.up, self.turn)
+
+
+def check_size(
+    points: Points, what: str, unit: float, stated: Stated, *, floor: bool = False
+) -> None:
+    """Refuse points that are too small or too large for a body.
+
+    ``unit`` is the metres per file unit that the points were read with, ``floor`` whether they
+    seem to hold one.
 
     Raises:
-        InputError: naming the extent and the unit, or the axis, that would fit.
+        InputError: naming the extent, and the unit that would fit or the crop.
     """
     sides = points.max(axis=0) - points.min(axis=0)
     extent = float(sides.max())
-    if not SMALLEST <= extent <= LARGEST:
-        fitting = [n for n, u in UNITS.items() if SMALLEST <= extent / unit * u <= LARGEST]
-        hint = (
-            f"with {option}unit {fitting[0]} it would be {extent / unit * UNITS[fitting[0]]:.2f} m"
-            if fitting
-            else f"give metres per unit, such as {option}unit 0.0254, or cut the body out of the "
-            "scene"
-        )
-        raise InputError(
-            f"{what} is {extent:.4g} m large (largest side of its bounding box), a body is "
-            f"{SMALLEST} to {LARGEST} m: {hint}"
-        )
-    if sides[1] >= UPRIGHT * extent:
+    if SMALLEST <= extent <= LARGEST:
+        return
+    option = stated.option
+    sizes = {name: extent / unit * metres for name, metres in UNITS.items()}
+    fitting = [name for name, size in sizes.items() if SMALLEST <= size <= LARGEST]
+    best = min(fitting, key=lambda name: abs(math.log(sizes[name] / USUAL)), default=None)
+    cut = "cut the body out of the scene"
+    if stated.crops:
+        cut += f" with {option}crop {'floor,cluster' if floor else 'cluster'}"
+    if best is not None and not floor:
+        hint = f"with {option}unit {best} it would be {sizes[best]:.2f} m"
+    elif floor:
+        hint = f"it seems to hold a floor: {cut}"
+    else:
+        hint = f"give metres per unit, such as {option}unit 0.3048, or {cut}"
+    raise InputError(
+        f"{what} is {extent:.4g} m large (largest side of its bounding box), a body is "
+        f"{SMALLEST} to {LARGEST} m: {hint}"
+    )
+
+
+def lying(points: Points) -> str | None:
+    """That a body (N, 3), y up, lies, with its sides; None if it stands."""
+    sides = points.max(axis=0) - points.min(axis=0)
+    if sides[1] >= UPRIGHT * sides.max():
         return None
     shown = " x ".join(f"{side:.2f}" for side in sides)
-    text = f"{what} lies rather than stands ({shown} m along left, up and front)"
-    if up is None:
-        raise InputError(
-            f"{text}: name its up axis, such as {option}up z, or {option}up y if it is y"
-        )
-    return f"{text}; networks are trained on standing bodies"
+    return f"lies rather than stands ({shown} m along left, up and front)"

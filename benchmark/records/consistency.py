@@ -61,8 +61,9 @@ def contradictions(record: Record, *, distorted: bool | None = None) -> Iterator
         yield from _settings_problems(cell.attack)
         yield from _budget_problems(cell.attack, metrics.attack, norms)
         metric = cell.attack.metric
-        three = columns[f"clean_{metric}"], columns[metric], columns["noise_pmd"]
-        if np.isfinite(three).all():
+        before = columns["clean_pmd" if metric == "displacement" else f"clean_{metric}"]
+        three = before, columns[metric], columns["noise_pmd"]
+        if np.isfinite(three if metrics.truth else three[1:]).all():
             yield from _differ(_success_claims(metrics.attack, three))
     yield from _flag_problems(record, distorted)
 
@@ -71,8 +72,9 @@ def _missing(record: Record) -> Iterator[Problem]:
     """Fields that a cell of this kind must have, or must not."""
     cell, metrics = record.cell, record.metrics
     judged = ("pmd",) if cell.attack is None else ("pmd", cell.attack.metric)
+    clean = tuple(name for name in judged if name != "displacement")
     names: list[tuple[str, Mapping[str, object], tuple[str, ...]]] = [
-        ("metrics.clean_", metrics.clean, judged),
+        ("metrics.clean_", metrics.clean, clean),
         ("metrics.", metrics.attacked, judged),
     ]
     if metrics.attack is not None:
@@ -85,8 +87,7 @@ def _missing(record: Record) -> Iterator[Problem]:
         for name in needed:
             if name not in found:
                 yield Problem(prefix + name, "is missing")
-    if not metrics.trivial:
-        yield Problem("metrics.trivial", "must hold at least one answer that needs no skill")
+    yield from _truth_problems(record)
     if cell.attack is None and metrics.attack is not None:
         yield Problem("metrics.norms", "does not belong to a cell without an attack")
     for name, value in (("kept", metrics.kept), ("clean_kept", metrics.clean_kept)):
@@ -94,6 +95,20 @@ def _missing(record: Record) -> Iterator[Problem]:
             yield Problem(f"metrics.{name}", "does not belong to a cell without a defence")
     if cell.defense is not None and metrics.clean_kept is None:
         yield Problem("metrics.clean_kept", "is missing")
+
+
+def _truth_problems(record: Record) -> Iterator[Problem]:
+    """Pairs without a truth have neither trivial answers nor an attack that is judged by error."""
+    if "pmd" not in record.metrics.clean:
+        return
+    truth, attack = record.metrics.truth, record.cell.attack
+    if truth and not record.metrics.trivial:
+        yield Problem("metrics.trivial", "must hold at least one answer that needs no skill")
+    if not truth and record.metrics.trivial:
+        yield Problem("metrics.trivial", "is not defined where clean_pmd is not")
+    if attack is not None and truth == (attack.metric == "displacement"):
+        known = "is" if truth else "is not"
+        yield Problem("cell.metric", f"is {attack.metric!r}, and clean_pmd {known} defined")
 
 
 def _length_problems(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from posebench.benchmark.records.types import Metrics
 
 TRAINED_FACTOR = 2.0
@@ -20,7 +22,8 @@ def flags_of(metrics: Metrics, *, distorted: bool = False) -> tuple[str, ...]:
     """``under-trained``, or ``near-trivial`` where the pose sources were ``distorted``;
     ``not-above-noise``; ``not-converged``; ``centring-artefact``."""
     flags = []
-    if metrics.clean_pmd.mean * TRAINED_FACTOR > min(metrics.trivial.values()):
+    easiest = min(metrics.trivial.values(), default=math.inf)  # none where there is no truth
+    if metrics.clean_pmd.mean * TRAINED_FACTOR > easiest:
         flags.append("near-trivial" if distorted else "under-trained")
     if metrics.attack is not None:
         moved = any(norm.max > 0 for norm in metrics.attack.norms.values())

@@ -21,16 +21,23 @@ def record_rows(record: Record) -> list[tuple[str, str]]:
     ]
     if cell.defense is not None:
         rows.append(("defence", f"{cell.defense.settings}, access {cell.access}"))
-    rows.append(("clean PMD x1e-4", _shown(metrics.clean_pmd)))
+    if metrics.truth:
+        rows.append(("clean PMD x1e-4", _shown(metrics.clean_pmd)))
     if cell.attack is not None and metrics.attack is not None:
         attack = cell.attack
         rows.append(("attack", f"{attack.name} {attack.eps:g} {attack.unit} ({attack.norm})"))
-        rows.append(("attacked PMD x1e-4", _shown(metrics.pmd)))
+        if metrics.truth:
+            rows.append(("attacked PMD x1e-4", _shown(metrics.pmd)))
+        else:
+            rows.append(("output moved, PMD x1e-4", _shown(metrics.attacked["displacement"])))
         rows.append(("random noise of that size", _shown(metrics.attack.noise_pmd)))
     if cell.precision != "float32":
         rows.append(("attacked in", cell.precision))
-    easiest = min(metrics.trivial, key=metrics.trivial.__getitem__)
-    rows.append(("without any skill", f"{metrics.trivial[easiest] * 1e4:.1f} ({easiest})"))
+    easiest = min(metrics.trivial, key=metrics.trivial.__getitem__, default=None)
+    if easiest is not None:
+        rows.append(("without any skill", f"{metrics.trivial[easiest] * 1e4:.1f} ({easiest})"))
+    if not metrics.truth:
+        rows.append(("truth", "none, so no error; see docs/own-data.md"))
     rows.append(("flags", ", ".join(record.flags) or "none"))
     return rows
 

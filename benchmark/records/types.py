@@ -5,6 +5,7 @@ Nothing here imports torch: records are read, checked and tabled without it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -58,8 +59,9 @@ class AttackCell:
     """Of the budget."""
     version: Count = 1
     """Of the attack's algorithm: results of two versions never stand in one column."""
-    metric: Literal["pmd", "pmd_aligned"] = "pmd"
-    """What the attack is judged by: rates and the noise baseline are of this metric."""
+    metric: Literal["pmd", "pmd_aligned", "displacement"] = "pmd"
+    """What the attack is judged by: rates and the noise baseline are of this metric. displacement
+    from the clean output, where the pairs have no truth: rates that need one are undefined."""
     warm_from: float | None = None
     """eps of the cell before in its sweep, whose pose is kept where this one found no worse."""
 
@@ -101,11 +103,11 @@ class Cell:
     __pydantic_config__ = STRICT
 
     task: Name
-    """Data set and split, such as anny/seen."""
+    """Data set and split, such as anny/seen; own/ and a hash for a user's own pairs."""
     samples: Count
     """Test pairs."""
     vertices: Count
-    """Of each mesh."""
+    """Of each mesh; of own pairs of the largest identity."""
     fingerprint: Sha256 | None
     """sha256 of what the pairs are; it follows from task, samples and vertices."""
     victim: Name
@@ -185,7 +187,8 @@ class Metrics:
     attacked: dict[str, Summary]
     """Metric -> its values under the attack; those of ``clean`` where there is none."""
     trivial: dict[str, Annotated[float, Least(0)]]
-    """Mean PMD of answers that need no skill, at least one; which there are depends on the data."""
+    """Mean PMD of answers that need no skill; which there are depends on the data. At least one,
+    none where the pairs have no truth."""
     attack: UnderAttack | None = None
     """None for a clean cell."""
     kept: Annotated[float, Least(0), Most(1)] | None = None
@@ -198,6 +201,11 @@ class Metrics:
         """Every summary under its name in the JSON form: pmd, clean_pmd, noise_pmd, ..."""
         found = {f"clean_{name}": each for name, each in self.clean.items()} | self.attacked
         return found if self.attack is None else {**found, "noise_pmd": self.attack.noise_pmd}
+
+    @property
+    def truth(self) -> bool:
+        """Whether the pairs have one: without it there is no PMD of any of them."""
+        return not all(math.isnan(value) for value in self.clean["pmd"].per_sample)
 
     @property
     def pmd(self) -> Summary:

@@ -24,7 +24,7 @@ from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.robust_training import robust_table
-from posebench.benchmark.reports.selection import records_below
+from posebench.benchmark.reports.selection import shown_records
 from posebench.benchmark.reports.splits import splits_table
 from posebench.benchmark.reports.versions import version_words
 from posebench.benchmark.reports.victims_table import victims_table
@@ -128,8 +128,13 @@ def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[P
     Raises:
         InputError: no records, or one that is not valid.
     """
-    records = with_check_flags(records_below(records_folder), read_checks(out / "checks"))
+    shown, without_truth = shown_records(records_folder)
+    records = with_check_flags(shown, read_checks(out / "checks"))
     text = markdown_text(records)
+    if without_truth:
+        text += (
+            f"\nNot shown: {without_truth} records of pairs without a truth, which have no PMD.\n"
+        )
     costs: list[VictimCost] = []
     for path in sorted((out / "costs").glob("*.json")):
         costs += read_costs(path).costs

@@ -22,6 +22,10 @@ UNKNOWN_WEIGHTS = "WEIGHTS"
 """Stands in a command for weights that are not shipped."""
 
 
+OWN_PAIRS = "PAIRS"
+"""Likewise for the files of own pairs."""
+
+
 def sweeps(records: Iterable[Record]) -> list[list[Record]]:
     """Records that one ``posebench run --eps low:high:count`` made, by growing eps.
 
@@ -73,7 +77,8 @@ def repeat_command(record: Record, chain: Sequence[Record] | None = None) -> str
     weights = weights_names().get(sha256)
     words = ["posebench", "run", "--victim", cell.victim]
     words += ["--weights", f"victims/weights/{weights}" if weights else UNKNOWN_WEIGHTS]
-    words += [*attack, *defense, "--task", cell.task, "--samples", str(cell.samples)]
+    pairs = ["--pairs", OWN_PAIRS] if cell.task.startswith("own/") else ["--task", cell.task]
+    words += [*attack, *defense, *pairs, "--samples", str(cell.samples)]
     if size != "compact":
         words += ["--size", size]
     if cell.seed:

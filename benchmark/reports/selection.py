@@ -30,19 +30,27 @@ ENSEMBLE_08 = WORST["paper-l2-0.08"]
 
 
 def records_below(folder: Path) -> list[Record]:
-    """All records below a folder but those of studies in lower precision, which no table shows.
+    """All records below a folder that tables may show; see :func:`shown_records`."""
+    return shown_records(folder)[0]
+
+
+def shown_records(folder: Path) -> tuple[list[Record], int]:
+    """All records below a folder but those that no table shows, and how many of these have no
+    truth. The others are studies in lower precision.
 
     Raises:
-        InputError: if there are none, or one is not valid.
+        InputError: if there are none to show, or one is not valid.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of records")
     records = [each for each in read_records(folder) if each.cell.precision == "float32"]
-    if not records:
+    shown = [each for each in records if each.metrics.truth]
+    if not shown:
+        without = f" with a truth: {len(records)} have none, and" if records else " in float32;"
         raise InputError(
-            f"{folder}: holds no records in float32; make some with 'posebench run --out {folder}'"
+            f"{folder}: holds no records{without} make some with 'posebench run --out {folder}'"
         )
-    return records
+    return shown, len(records) - len(shown)
 
 
 def shipped_plain(

@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 from posebench.attacks import Noise, run_attack
 from posebench.benchmark.evaluation.measure import NOISE_DRAWS, predict
 from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.evaluation.without_truth import aimed, noisy
 from posebench.benchmark.meshes.types import Faces, Points
 from posebench.benchmark.retarget.pair import POSE_POINTS, Identity, PoseSource
 from posebench.benchmark.retarget.transfer import system_of, unpaired
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim
+from posebench.interfaces import Attack, AttackResult
 from posebench.objective import pmd
 from posebench.rng import generator_for
 from posebench.victims import PoseTransferNetwork
-
-START = 0.1
-"""Noise under which the attack's target is taken, as a share of the budget; PGD's own start."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,7 @@ def attacked(
     """Attack a pose source for which no truth is known: away from the victim's own clean output.
 
     The attack maximises the distance of the output from a target, as everywhere, but the target is
-    the victim's own output. At the clean output itself that distance has zero gradient, and FGM or
-    APGD, which start there, would not move. So the target is taken on the pose under noise of a
-    tenth of the budget: at the clean pose the gradient then leads away from it, J^T J noise for
-    small noise, which is one power iteration towards what the victim amplifies most.
+    the victim's own output near the clean pose, see ``evaluation.without_truth.aimed``.
 
     The attack sees at most ``POSE_POINTS`` of the identity's vertices, which keeps its memory
     and time bounded; what it finds is then judged on all of them.
@@ -87,18 +82,9 @@ def attacked(
     pose = source.cloud.to(device)
     rows = torch.from_numpy(identity.distinct[:POSE_POINTS])[None].to(device)
     batch = unpaired(pose, Clouds.dense(rows))
-    small = Noise(Budget(START * attack.budget.eps, attack.budget.norm, attack.budget.unit))
-    nearby = noisy(small, system, batch, seed, "target")
-    aimed = Batch(
-        pose,
-        batch.identity,
-        predict(system, batch.with_pose(nearby), seed),
-        batch.faces,
-        batch.sample_ids,
-    )
-    result = run_attack(
-        attack, system, aimed, generator=generator_for(seed, "attack", device=device)
-    )
+    generator = generator_for(seed, "attack", device=device)
+    led = aimed(system, batch, attack.budget, seed)
+    result = run_attack(attack, system, led, generator=generator)
     clean = predict(system, batch, seed)
 
     def change(attacked_pose: Clouds) -> float:
@@ -113,11 +99,6 @@ def attacked(
         result,
         Change(change(result.pose), max(chance)),
     )
-
-
-def noisy(noise: Noise, system: Victim, batch: Batch, seed: int, *keys: int | str) -> Clouds:
-    """The pose under one draw of noise."""
-    return run_attack(noise, system, batch, generator=generator_for(seed, *keys)).pose
 
 
 def attacked_in_file(

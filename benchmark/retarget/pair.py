@@ -7,7 +7,7 @@ its bounding box. What the choices cost stands in docs/meshes.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+from posebench.benchmark.data.standing import checked
+from posebench.benchmark.meshes.crop import Cut, cropped
 from posebench.benchmark.meshes.files import WRITTEN, MeshFile, check_ending, read_mesh
-from posebench.benchmark.meshes.frame import Frame, check_body, frame_for
+from posebench.benchmark.meshes.frame import FrameOptions, Stated
 from posebench.benchmark.meshes.types import Points, check_count
-from posebench.benchmark.retarget.facing import stands_oddly
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Defense
@@ -73,34 +74,6 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class FrameOptions:
-    """How both files' coordinates lie, as a user says it; see :func:`frame_for`.
-
-    Attributes:
-        unit, up, turn: of both files.
-        pose_unit, pose_up, pose_turn: of the pose source, where it differs.
-    """
-
-    unit: str = "m"
-    up: str | None = None
-    turn: float = 0.0
-    pose_unit: str | None = None
-    pose_up: str | None = None
-    pose_turn: float | None = None
-
-    def frames(self) -> tuple[Frame, Frame]:
-        """Of the pose source and of the identity."""
-        turn = self.turn if self.pose_turn is None else self.pose_turn
-        of_pose = frame_for(self.pose_unit or self.unit, self.up_of_pose, turn)
-        return of_pose, frame_for(self.unit, self.up, self.turn)
-
-    @property
-    def up_of_pose(self) -> str | None:
-        """The pose source's up axis, None if none was given."""
-        return self.pose_up or self.up
-
-
-@dataclass(frozen=True)
 class PairFiles:
     """Which files make a pair, and how they are to be read.
 
@@ -109,39 +82,44 @@ class PairFiles:
         frames: their units and axes.
         points: most points of the pose source that the victim sees.
         seed: of the choice of points and of both orders.
+        crop: what is cut off the pose source, see :func:`cropped`.
     """
 
     pose: Path
     identity: Path
-    frames: FrameOptions = FrameOptions()
+    frames: FrameOptions = field(default_factory=FrameOptions)
     points: int = POSE_POINTS
     seed: int = 0
+    crop: str | None = None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Both files, read and prepared, and what the user should know about them."""
+    """Both files, read and prepared, what the user should know about them, and what was cut off
+    the pose source: nothing without a crop."""
 
     source: PoseSource
     identity: Identity
     notes: tuple[str, ...]
+    cuts: tuple[Cut, ...] = ()
 
 
 def read_pair(files: PairFiles, *, defense: Defense | None, out: Path | None) -> Pair:
     """Read and check both files, and whether the result can be written as ``out``.
 
     Raises:
-        InputError: what :func:`read_mesh`, :func:`check_body` and :func:`check_ending` refuse.
+        InputError: what :func:`read_mesh`, :func:`cropped`, :func:`checked` and
+            :func:`check_ending` refuse.
     """
-    of_pose, of_identity = files.frames.frames()
-    scan = read_mesh(files.pose, of_pose, gaps=True)
-    body = read_mesh(files.identity, of_identity)
+    of_pose, of_identity = files.frames.of_pose, files.frames.of_identity
+    scan, cut = cropped(read_mesh(files.pose, of_pose.frame(), gaps=True), files.crop)
+    body = read_mesh(files.identity, of_identity.frame())
     if out is not None:
         check_ending(out, WRITTEN, body.faces is not None)
     source = pose_source(scan, points=files.points, defense=defense, seed=files.seed)
-    notes = (*scan.notes, *check_pose(source, files.frames.up_of_pose))
-    person, more = identity_of(body, files.frames.up, files.seed)
-    return Pair(source, person, (*notes, *more))
+    notes = (*scan.notes, *check_pose(source, of_pose))
+    person, more = identity_of(body, of_identity, files.seed)
+    return Pair(source, person, (*notes, *more), () if cut is None else (cut,))
 
 
 def pose_source(
@@ -172,43 +150,20 @@ def victims_generator(defense: Defense, seed: int) -> Generator:
     return generator_for(seed, *(("victim", 0, 0) if stochastic else ("victim",)))
 
 
-def check_pose(source: PoseSource, up: str | None) -> tuple[str, ...]:
+def check_pose(source: PoseSource, stated: Stated) -> tuple[str, ...]:
     """Refuse what is no standing body behind the defence; see :func:`checked`."""
     kept = source.seen.points[source.seen.mask].double().numpy()
-    return checked(kept, source.mesh, "pose source", up, "--pose-")
+    return checked(kept, source.mesh, "pose source", stated)
 
 
-def checked(
-    points: Points, mesh: MeshFile, what: str, up: str | None, option: str
-) -> tuple[str, ...]:
-    """Notes about how a body (N, 3) of a file stands; its options' names begin with ``option``.
-
-    Raises:
-        InputError: what :func:`check_body` refuses.
-    """
-    name = f"{what} {mesh.path}"
-    lies = check_body(points, name, mesh.frame.unit, up, option)
-    if lies is not None:
-        return (lies,)
-    oddly = stands_oddly(points)
-    if oddly is None:
-        return ()
-    axis = up or "y"
-    mend = {
-        "upside down": f"{option}up {axis[1:] if axis.startswith('-') else '-' + axis}",
-        "backwards": f"{option}turn, half a turn more",
-    }
-    return (f"{name} seems to stand {oddly}; if it does, turn it by {mend[oddly]}",)
-
-
-def identity_of(mesh: MeshFile, up: str | None, seed: int = 0) -> tuple[Identity, tuple[str, ...]]:
+def identity_of(mesh: MeshFile, stated: Stated, seed: int = 0) -> tuple[Identity, tuple[str, ...]]:
     """An identity for victims, and notes about it.
 
     Raises:
         InputError: more than ``MAX_IDENTITY`` vertices, or what :func:`checked` refuses.
     """
     check_count(len(mesh.points), MAX_IDENTITY, f"vertices in identity {mesh.path}")
-    notes = checked(mesh.points, mesh, "identity", up, "--")
+    notes = checked(mesh.points, mesh, "identity", stated)
     centre = box_centre(mesh.points)
     distinct, place = np.unique(mesh.points - centre, axis=0, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(distinct))

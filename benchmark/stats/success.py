@@ -35,7 +35,14 @@ def success_rates(
     * ``asr_rel@k``: share with a >= k max(c, floor).
     * ``gain_over_noise``: median of a / PMD under random noise of the same norm; at most 1 means
       the attack found nothing.
+
+    Where the clean error is not known, ``attacked`` and ``noise`` are displacements of the output
+    instead, and all but the last are undefined.
     """
+    gain = float(np.median(attacked / np.maximum(noise, NOISE_FLOOR)))
+    if np.isnan(clean).all():
+        names = ("clean_fail", "asr@tau", "robust_rate", *(f"asr_rel@{k:g}" for k in KAPPAS))
+        return {**dict.fromkeys(names, math.nan), "gain_over_noise": gain}
     good = clean <= tau
     found = {
         "clean_fail": float((~good).mean()),
@@ -45,8 +52,7 @@ def success_rates(
     for kappa in KAPPAS:
         floor = kappa * np.maximum(clean, RELATIVE_FLOOR)
         found[f"asr_rel@{kappa:g}"] = float((attacked >= floor).mean())
-    found["gain_over_noise"] = float(np.median(attacked / np.maximum(noise, NOISE_FLOOR)))
-    return found
+    return {**found, "gain_over_noise": gain}
 
 
 def success_intervals(
@@ -69,6 +75,8 @@ def success_intervals(
     )
     base = counts.pop("good")
     redrawn = {name: count / size for name, count in counts.items()}
+    if np.isnan(clean).all():
+        redrawn = dict.fromkeys(counts, np.full(1, math.nan))
     redrawn["asr@tau"] = counts["asr@tau"][base > 0] / base[base > 0]
     ratio = attacked / np.maximum(noise, NOISE_FLOOR)
     # As np.median, which partitions: see quantiles.
