@@ -144,13 +144,16 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
 def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
     """An independent account of the cells: records that were made before there were sweeps."""
     paths = set()
-    for name in ("table2", "corruptions", "page", "surface", "ascents"):
+    for name in ("table2", "corruptions", "page", "surface", "ascents", "splits", "robust"):
         jobs = plan_sweep(read_grids(name), batch_size=8, device="cpu", out=ROOT, where=name)
         found = [path for job in jobs for path in job.wanted]
         assert len(found) == len(set(found))
         paths |= set(found)
     tables = 12 * 5 + 8 * (2 + 2 + 2) + 8 * (1 + 3 * 8 + 3)
-    assert len(paths) == tables + 8 * (9 + 4) + 2 * (2 + 5 + 2) + 2 * 4 * 3
+    tables += 8 * (9 + 4) + 2 * (2 + 5 + 2) + 2 * 4 * 3
+    medium = len(list(shipped_path("", "").parent.glob("*-medium*.safetensors")))
+    splits = (8 + medium) * 8 - 8 * 2  # two of them are among the tables
+    assert len(paths) == tables + splits + 2 * 2 * 2
     shipped = {weights_fingerprint(path) for path in shipped_path("", "").parent.glob("*.safe*")}
     recorded = {
         record_path(Path(), record): record.cell
@@ -280,8 +283,8 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, options, page, surface, table2, "
-            "table5",
+            "no such file; shipped are ascents, corruptions, options, page, robust, splits, "
+            "surface, table2, table5",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),
