@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import typer.main
 
 from posebench.attacks import ATTACKS
 from posebench.benchmark.cli.app import app, main
@@ -150,3 +154,39 @@ def test_notebook_runs_and_is_stored_without_outputs(path: Path, tmp_path: Path)
     printed = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert len(printed) >= 4
     assert "record" not in stored["metadata"]
+
+
+SPAN = re.compile(r"`(?:[\w./]+/)?posebench ([a-z][^`\n]*)`")
+LINE = re.compile(r"(?:^|[\s&/])posebench ([a-z][^#|&>;\n]*)")
+
+
+def written_commands(text: str) -> Iterator[str]:
+    """What a page asks its readers to type, in sentences and in blocks."""
+    yield from SPAN.findall(text)
+    for block in re.findall(r"^```(?:sh|yaml|text)?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield from LINE.findall(block.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)  # fmt: skip
+def test_every_written_command_and_option_exists(page: Path) -> None:
+    """All pages, also those whose commands take too long to run here. A command that is only named,
+    without what it needs, is fine."""
+    group: Any = typer.main.get_command(app)
+    for text in written_commands(page.read_text(encoding="utf-8")):
+        words = shlex.split(re.split(r" [|&>]|; |\.\.\.", text)[0], comments=True)
+        command = group
+        while words and words[0] in getattr(command, "commands", {}):
+            command, words = command.commands[words[0]], words[1:]
+        assert not hasattr(command, "commands") or not words, f"{page}: no command {text!r}"
+        try:
+            command.make_context("posebench", list(words))
+        except Exception as error:  # noqa: BLE001  typer raises those of its own copy of click
+            kind = type(error).__name__
+            named = kind in ("Exit", "MissingParameter", "NoArgsIsHelpError")
+            if kind == "BadOptionUsage":  # an option without its value, as the last word
+                named = getattr(error, "option_name", None) == words[-1]
+            if not named:
+                pytest.fail(f"{page}: {text!r}: {kind} {error}")

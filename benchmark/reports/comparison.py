@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posebench.benchmark.data.datasets import parse_task
 from posebench.benchmark.records.store import read_record
 from posebench.benchmark.records.types import AttackCell, Cell, Record
 from posebench.benchmark.reports.selection import CLEAN, FGM_02, FGM_08, PGD_08, WORST
@@ -106,6 +107,7 @@ def side_of(name: str, records: Path, task: str) -> Side:
     Raises:
         InputError: none, or a name that several weights share.
     """
+    parse_task(task)
     there = read_below(records / task.replace("/", "-"))
     bare = Path(name).name.removesuffix(".safetensors").removesuffix("-clean")
     files = {file: sha for sha, file in weights_names().items()}

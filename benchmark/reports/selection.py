@@ -42,7 +42,10 @@ def shown_records(folder: Path) -> tuple[list[Record], int]:
         InputError: if there are none to show, or one is not valid.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of records")
+        raise InputError(
+            f"{folder}: no such folder of records; work in a clone of posebench, or name one "
+            "(--records)"
+        )
     records = [each for each in read_records(folder) if each.cell.precision == "float32"]
     shown = [each for each in records if each.metrics.truth]
     if not shown:
