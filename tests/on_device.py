@@ -43,6 +43,9 @@ KINDS: dict[str, dict[str, object]] = {
     "noise": {"adversarial": Adversarial("noise", after=0.0)},
     "pgd": {"adversarial": Adversarial("pgd", iterations=2, after=0.0, random_start=0.5)},
     "threat": {"adversarial": adversarial_part("npt", threat="point-5cm", after=0.0)},
+    "threat, mixed": {
+        "adversarial": adversarial_part("npt", threat="point-5cm", after=0.0, mixed=True)
+    },
     "threat, vertex-adam, TRADES": {
         "adversarial": adversarial_part(
             "npt", threat="point-2cm", attack="vertex-adam", after=0.0, consistency=6.0
@@ -66,6 +69,7 @@ ATTACKED = {
     "fgm, SOR": 1.6,
     "pgd": 2.75,
     "threat": 3.2,
+    "threat, mixed": 9.0,
     "threat, vertex-adam, TRADES": 4.0,
 }
 """The most that a step of the kind may launch, in clean steps."""

@@ -333,7 +333,7 @@ def test_bad_option(
         (["--victim", "npt", "--eps", "0.1"], "--eps does not go with training without"),
         (["--victim", "npt", "--sor"], "--sor does not go with"),
         (["--victim", "npt", "--adversarial", "fgm", "--eps", "8"], "is it in metres?"),
-        (["--victim", "npt", "--start", "shipped"], "--start does not go with"),
+        (["--victim", "npt", "--mixed"], "--mixed does not go with training without"),
         (["--victim", "npt", "--seed", str(10**30)], "seed must be"),
         (["--victim", "npt", "--threads", "99999999"], "threads must be"),
         (["--recipe", "table2", "--clean-share", "0"], "--clean-share does not go with --recipe"),

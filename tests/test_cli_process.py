@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -223,9 +224,10 @@ def test_every_command_shows_an_example_that_it_takes(name: str) -> None:
     epilog = COMMANDS[name].epilog or ""
     lines = [line[2:] for line in epilog.splitlines() if line.startswith("- posebench ")]
     mine = [
-        line.split("  ")[0].split()[1:] for line in lines if line.startswith(f"posebench {name}")
+        shlex.split(line.split("  ")[0])[1:]
+        for line in lines
+        if line.startswith(f"posebench {name}")
     ]
     assert mine, f"{name} has no example"
     for words in mine:
-        rest = [word.strip('"') for word in words[len(name.split()) :]]
-        COMMANDS[name].make_context(name, rest)
+        COMMANDS[name].make_context(name, words[len(name.split()) :])

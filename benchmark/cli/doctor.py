@@ -18,7 +18,7 @@ Examples:
 
 - posebench doctor
 
-- posebench doctor --json > machine.json
+- posebench doctor --json
 """
 
 

@@ -18,7 +18,7 @@ Examples:
 
 - posebench report --records runs --out tables
 
-- posebench report --release 'Worst cases by version 2 of pt-ensemble, which finds more.'
+- posebench report --release "New weights of NPT."
 """
 
 LEADERBOARDS = Path("leaderboards")

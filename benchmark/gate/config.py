@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_args
 
@@ -46,8 +46,8 @@ PAIRS = 16
 NAMES = {"samples": "pairs"}
 """Field of the settings -> its key in a gate, where that is another."""
 
-LATER = ("objective", "threat")
-"""Keys that a baseline has only where they are given: older baselines stay as they are."""
+LATER = {"objective": None, "regime": "protocol", "threat": None}
+"""Keys that a baseline has only where they are not these: older baselines stay as they are."""
 
 ABSENT = ("surrogate", "seed", "precision")
 """Fields of the settings that a gate decides itself: no surrogate, seeds of its own, float32."""
@@ -76,7 +76,8 @@ class GateCell:
         if asked.weights is not None:
             name += f" ({asked.weights.stem})"
         elif ":" not in asked.victim:
-            name += f" ({self.training})"
+            regime = "" if asked.regime == "protocol" else f"{asked.regime}, "
+            name += f" ({regime}{self.training})"
         name += f" behind {asked.defense}" if asked.defense != NONE else ""
         return name + (f" on {asked.task}" if asked.task != "anny/seen" else "")
 
@@ -246,7 +247,7 @@ def flat(cell: GateCell) -> Json:
     table: Json = {key: getattr(asked, fields_of.get(key, key)) for key in sorted(keys)}
     table |= {"eps": asked.eps[0], "training": cell.training}
     table["defense"] = None if asked.defense == NONE else asked.defense
-    return {key: value for key, value in table.items() if key not in LATER or value is not None}
+    return {key: value for key, value in table.items() if value != LATER.get(key, MISSING)}
 
 
 def cell_keys() -> set[str]:

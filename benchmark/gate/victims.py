@@ -29,7 +29,13 @@ def load_gate_victim(cell: GateCell, folder: Path, device: str) -> Victim:
             network.eval().to(device)
         return victim
     weights = None if asked.weights is None else folder / asked.weights
-    found, _ = load_network(asked.victim, size=asked.size, weights=weights, training=cell.training)
+    found, _ = load_network(
+        asked.victim,
+        size=asked.size,
+        weights=weights,
+        training=cell.training,
+        regime=asked.regime,
+    )
     return found.to(device).eval()
 
 

@@ -202,12 +202,17 @@ def in_turns(
     attacks: Sequence[Attack], network: PoseTransferNetwork, batch: Batch, generator: Generator
 ) -> Clouds:
     """Each attack on rows of its own, dealt out one by one."""
+    if len(attacks) == 1:
+        return bounded(attacks[0], network, batch, generator=generator)[0]
     points = batch.pose.points.detach().clone()
-    for number, attack in enumerate(attacks):
-        rows = torch.arange(number, len(points), len(attacks))
-        if len(rows):
-            attacked, _ = bounded(attack, network, batch.select(rows), generator=generator)
-            points[rows] = attacked.points
+    for number, attack in enumerate(attacks[: len(points)]):
+        mine = slice(number, None, len(attacks))  # not numbers of rows, which a device waits for
+        clouds = (batch.pose, batch.identity, batch.target)
+        part = Batch(
+            *(Clouds.dense(each.points[mine]) for each in clouds), batch.faces[mine],
+            batch.sample_ids[mine],
+        )  # fmt: skip
+        points[mine] = bounded(attack, network, part, generator=generator)[0].points
     return batch.pose.replace(points)
 
 
