@@ -159,7 +159,7 @@ def test_bad_arrays_are_refused(name: str) -> None:
 def test_with_a_truth_the_record_is_as_of_any_task() -> None:
     """Every number from the formula, in float64."""
     found = pairs()
-    record = posebench.evaluate(GROWING, task=found)
+    record = posebench.evaluate(GROWING, data=found)
     batch = found.batch(torch.arange(2))
     wanted = pmd(growing(batch.pose, batch.identity), batch.target)
     np.testing.assert_allclose(record.metrics.clean_pmd.values, wanted, rtol=1e-5)
@@ -174,7 +174,7 @@ def test_with_a_truth_the_record_is_as_of_any_task() -> None:
 def untrue(**more: object) -> tuple[Record, OwnPairs]:
     found = pairs(truth=False, scan=True)
     attack = Cheat(Budget(0.5), lambda pose: pose.replace(1.1 * pose.points))
-    return posebench.evaluate(GROWING, task=found, attack=attack), found
+    return posebench.evaluate(GROWING, data=found, attack=attack), found
 
 
 def test_without_a_truth_displacement_and_plausibility_are_exact() -> None:
@@ -230,7 +230,7 @@ def test_forged_records_without_a_truth_are_refused(
     field: str, change: Callable[[dict[str, dict[str, object]]], object]
 ) -> None:
     victim = initial_network(Recipe("npt-mp", size="tiny")).eval()
-    record = posebench.evaluate(victim, task=pairs(truth=False), attack=FGM(Budget(0.02)))
+    record = posebench.evaluate(victim, data=pairs(truth=False), attack=FGM(Budget(0.02)))
     form = json.loads(json.dumps(record_to_json(record)))
     assert record_problems(form)[1] == []
     change(form)
@@ -240,19 +240,19 @@ def test_forged_records_without_a_truth_are_refused(
 def test_gradient_attacks_move_what_has_no_truth() -> None:
     """FGM starts where the distance from the victim's own output has no gradient."""
     victim = initial_network(Recipe("npt-mp", size="tiny")).eval()
-    record = posebench.evaluate(victim, task=pairs(truth=False), attack=FGM(Budget(0.02)))
+    record = posebench.evaluate(victim, data=pairs(truth=False), attack=FGM(Budget(0.02)))
     assert record.metrics.attack is not None
     assert record.metrics.attack.norms["rms"].per_sample == pytest.approx([0.02] * 2, rel=1e-4)
     assert (record.metrics.attacked["displacement"].values > 0).all()
-    nothing = posebench.evaluate(victim, task=pairs(truth=False), attack=FGM(Budget(0.0)))
+    nothing = posebench.evaluate(victim, data=pairs(truth=False), attack=FGM(Budget(0.0)))
     assert (nothing.metrics.attacked["displacement"].values == 0).all()
 
 
 def test_what_needs_more_pairs_or_a_truth_says_so() -> None:
     with pytest.raises(InputError, match="fitted on 16 more pairs than the 2"):
-        posebench.evaluate(GROWING, task=pairs(), attack=Universal(Budget(0.02)))
+        posebench.evaluate(GROWING, data=pairs(), attack=Universal(Budget(0.02)))
     with pytest.raises(InputError, match="own data have 2 pairs, got 3 samples"):
-        posebench.evaluate(GROWING, task=pairs(), samples=3)
+        posebench.evaluate(GROWING, data=pairs(), samples=3)
 
 
 def test_creases_of_a_folded_sheet() -> None:
@@ -402,7 +402,7 @@ def test_run_without_a_truth_prints_what_can_be_known(
     assert all(each.holds and each.off == 0 for each in run_again(again))
     reported = call(["report", "--records", str(tmp_path / "runs"), "--out", str(tmp_path / "t")])
     assert "1 have none" in reported["err"]
-    write_record(tmp_path / "runs", posebench.evaluate(GROWING, task=pairs()))
+    write_record(tmp_path / "runs", posebench.evaluate(GROWING, data=pairs()))
     assert (
         call(["report", "--records", str(tmp_path / "runs"), "--out", str(tmp_path / "t")])["code"]
         == 0

@@ -61,16 +61,18 @@ def evaluate(
     attack: Attack | None = None,
     defense: Defense | None = None,
     access: str | Surrogate = "oblivious",
-    task: str | OwnPairs = "anny/seen",
+    task: str = "anny/seen",
+    data: OwnPairs | None = None,
     samples: int | None = None,
     vertices: int = 1700,
     seed: int = 0,
 ) -> Record:
     """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
 
-    ``task`` is a name, of which 32 pairs are taken unless others are asked for, or a
-    ``posebench.OwnPairs`` (then all). Pairs without a truth have no error; their record holds the
-    displacement of the output under attack and its plausibility instead, see ``without_truth``.
+    Of a ``task`` 32 pairs are taken unless others are asked for. ``data``, a ``posebench.OwnPairs``
+    made by ``posebench.read_pairs`` or from arrays, takes its place, and all of its pairs are
+    taken. Pairs without a truth have no error; their record holds the displacement of the output
+    under attack and its plausibility instead, see ``without_truth``.
 
     The clean numbers are taken with the defence on, as a user would run it. ``access`` says what
     the attack sees: "oblivious" the bare victim, "adaptive" the victim with its defence,
@@ -85,7 +87,6 @@ def evaluate(
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
     """
     surrogate = access if isinstance(access, Surrogate) else None
-    data = None if isinstance(task, str) else task
     usual = DEFAULT_SAMPLES if data is None else len(data)
     given = Evaluation(
         victim,
@@ -93,7 +94,7 @@ def evaluate(
         defense,
         access="transfer" if isinstance(access, Surrogate) else access,
         surrogate=surrogate,
-        task=task if isinstance(task, str) else task.name,
+        task=task if data is None else data.name,
         data=data,
         samples=usual if samples is None else samples,
         vertices=vertices,

@@ -207,11 +207,10 @@ def in_turns(
     points = batch.pose.points.detach().clone()
     for number, attack in enumerate(attacks[: len(points)]):
         mine = slice(number, None, len(attacks))  # not numbers of rows, which a device waits for
-        clouds = (batch.pose, batch.identity, batch.target)
-        part = Batch(
-            *(Clouds.dense(each.points[mine]) for each in clouds), batch.faces[mine],
-            batch.sample_ids[mine],
-        )  # fmt: skip
+        pose, identity, target = (
+            Clouds.dense(each.points[mine]) for each in (batch.pose, batch.identity, batch.target)
+        )
+        part = Batch(pose, identity, target, batch.faces[mine], batch.sample_ids[mine])
         points[mine] = bounded(attack, network, part, generator=generator)[0].points
     return batch.pose.replace(points)
 
