@@ -22,7 +22,10 @@ from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.datasets import load_task, parse_task
 from posebench.benchmark.data.own_files import OwnFiles, opened, read_pairs, rows_of
 from posebench.benchmark.data.own_pairs import OwnPairs
+from posebench.benchmark.evaluation.settings import EvaluationSettings
 from posebench.benchmark.evaluation.without_truth import crease_change, neighbours
+from posebench.benchmark.gate.config import GateCell
+from posebench.benchmark.gate.measure import measure_cell
 from posebench.benchmark.records.form import record_to_json
 from posebench.benchmark.records.store import read_record, record_problems, write_record
 from posebench.benchmark.records.types import Record
@@ -439,6 +442,17 @@ def test_bad_options_end_in_one_line(
     assert done["code"] == 2, done
     assert message in done["err"]
     assert "Traceback" not in done["err"]
+
+
+def test_a_gate_needs_targets_and_says_so(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = EvaluationSettings("npt-mp", attack="fgm", eps=(0.02,), task="own/pairs", samples=2)
+    cell = GateCell(asked)
+    monkeypatch.setenv("POSEBENCH_PAIRS", str(mine / "pairs.csv"))
+    one = replace(cell, evaluation=replace(cell.evaluation, samples=1))
+    assert np.isfinite(measure_cell(one, GROWING, [0]).pmd).all()
+    monkeypatch.setenv("POSEBENCH_PAIRS", str(mine / "free.csv"))
+    with pytest.raises(InputError, match="these pairs have no targets"):
+        measure_cell(cell, GROWING, [0])
 
 
 def test_sweeps_run_on_own_pairs(

@@ -49,6 +49,10 @@ def measure_cell(
     records: list[Record] = []
     for seed in seeds:
         (record,) = evaluate_all(replace(given, seed=seed), Execution(device=device))
+        if not record.metrics.truth:
+            raise InputError(
+                f"cell {cell.name!r}: these pairs have no targets, so there is no error to gate"
+            )
         if not np.isfinite([record.metrics.pmd.values, record.metrics.clean_pmd.values]).all():
             raise InputError(f"cell {cell.name!r}: a PMD is not finite")
         records.append(record)
