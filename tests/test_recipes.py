@@ -28,7 +28,7 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["accelerator", "table2", "table5", "options", "longer", "surface", "robust"]
+    "name", ["accelerator", "table2", "table5", "options", "longer", "surface", "robust", "quality"]
 )
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
@@ -36,6 +36,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
         "accelerator", "table2", "table5", "options", "longer", "surface", "robust",
+        "quality",
     }  # fmt: skip
 
 

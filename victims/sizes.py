@@ -1,4 +1,4 @@
-"""Sizes: the same code at four widths and vertex counts."""
+"""Sizes: the same code at five widths and vertex counts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ class Size:
 
 SIZES = {
     "paper": Size(width=1024, vertices=6890),
+    "wide": Size(width=512, vertices=1700),
     "medium": Size(width=256, vertices=1700),
     "compact": Size(width=128, vertices=1700),
     "tiny": Size(width=32, vertices=800),
 }
-"""``paper``: as published. ``medium``: twice the compact width, where quality is on a CPU.
-``compact``: shipped weights, seconds on a CPU. ``tiny``: tests."""
+"""``paper``: as published. ``wide``: half its width, for studies. ``medium``: twice the compact
+width, where quality is on a CPU. ``compact``: shipped weights, seconds on a CPU. ``tiny``: for
+tests."""

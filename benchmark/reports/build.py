@@ -23,6 +23,7 @@ from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
+from posebench.benchmark.reports.quality import quality_table, read_study
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import shown_records
 from posebench.benchmark.reports.splits import splits_table
@@ -40,6 +41,7 @@ PAGES = (
     "docs/defences.md",
     "docs/reproduction.md",
     "docs/victims.md",
+    "docs/weights.md",
     FLAGS_PAGE,
 )
 """Pages that may mark tables, by name within a repository."""
@@ -96,6 +98,7 @@ def marked_tables(
         "ascents": ascent_table(records),
         "claims": claim_table(records),
         "robust-training": robust_table(records),
+        "quality": quality_table(read_study(out / "studies" / "quality.json")),
         "splits": splits_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),

@@ -12,7 +12,8 @@ from posebench.benchmark.training.recipe import Recipe
 
 
 def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for matrices, Adam for the rest: biases, scalars, xyz layers and attention.
+    """Muon for matrices, Adam for the rest: biases, scalars, xyz layers and attention; without
+    Muon, Adam for all.
 
     Attention is left to Adam because Muon's steps have a fixed size: queries and keys grew until
     the unscaled softmax saturated, and the loss fell back to the mean mesh's.
@@ -20,12 +21,10 @@ def make_optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Opti
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        large = parameter.ndim == 2 and min(parameter.shape) > 3
+        large = recipe.muon and parameter.ndim == 2 and min(parameter.shape) > 3
         (matrices if large and "attention" not in name else others).append(parameter)
-    return [
-        StackedMuon(matrices, lr=recipe.matrix_rate),
-        torch.optim.Adam([{"params": others}], lr=recipe.rate, fused=True),
-    ]
+    adam = torch.optim.Adam([{"params": others}], lr=recipe.rate, fused=True)
+    return [StackedMuon(matrices, lr=recipe.matrix_rate), adam] if matrices else [adam]
 
 
 def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int) -> None:
@@ -36,6 +35,7 @@ def set_rates(optimisers: list[torch.optim.Optimizer], recipe: Recipe, step: int
     factor = min(1.0, (step - first + 1) / recipe.warmup) if recipe.warmup else 1.0
     falling = max(0.0, step - first - (1 - recipe.decay) * (last - first))
     factor *= peak * 0.5 * (1 + math.cos(math.pi * falling / (recipe.decay * (last - first))))
-    for optimiser, rate in zip(optimisers, (recipe.matrix_rate, recipe.rate), strict=True):
+    for optimiser in optimisers:
+        rate = recipe.matrix_rate if isinstance(optimiser, StackedMuon) else recipe.rate
         for group in optimiser.param_groups:
             group["lr"] = rate * factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ class Progress:
             this is the share of the launching thread.
         peak_memory: bytes since the run, or its resumption, began; of the device if it counts
             them, else of the process.
+        cpu_seconds: of processor time of this process since then, which a busy machine stretches
+            less than ``seconds``.
     """
 
     step: int
@@ -53,6 +56,7 @@ class Progress:
     peak_memory: int
     fgm: float | None = None
     pgd: float | None = None
+    cpu_seconds: float = 0.0
 
 
 def report_due(step: int, recipe: Recipe) -> bool:
@@ -83,7 +87,7 @@ class Reporter:
         self, state: State, report: Callable[[Progress], None], watched: Batch, device: str
     ) -> None:
         self.report, self.watched, self.device = report, watched, device
-        self.first, self.before = state.step, state.seconds
+        self.first, self.before, self.cpu_before = state.step, state.seconds, time.process_time()
         self.drawing = 0.0
 
     def tell(self, state: State, means: list[float]) -> None:
@@ -107,6 +111,7 @@ class Reporter:
                 peak_memory=peak_memory(self.device),
                 fgm=fgm,
                 pgd=pgd,
+                cpu_seconds=time.process_time() - self.cpu_before,
             )
         )
 

@@ -74,6 +74,7 @@ class Recipe:
             mesh's area instead of from its vertices; subsets of points of the protocol only.
         matrix_rate, rate: learning rates of Muon (matrices) and Adam (the rest).
         warmup: steps over which the rates rise from zero.
+        muon: train matrices with Muon; otherwise everything with Adam at ``rate``.
         bf16: run the forward under bfloat16 autocast.
         seed: of initial weights and all sampling.
         adversarial: what the last part of the steps trains on; None for clean training.
@@ -95,6 +96,7 @@ class Recipe:
     matrix_rate: float = 0.01
     rate: float = 0.001
     warmup: int = 200
+    muon: bool = True
     bf16: bool = True
     seed: int = 0
     adversarial: Adversarial | None = None

@@ -1,0 +1,131 @@
+"""What buys clean quality at equal processor time: the table of docs/weights.md.
+
+    posebench train --recipe quality --threads 1 --out runs/quality
+    python -m posebench.benchmark.reports.quality runs/quality leaderboards/studies/quality.json
+
+collects the runs' cards and logs; the networks themselves are not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from posebench.benchmark.records.codec import decode
+from posebench.benchmark.records.form import plain
+from posebench.benchmark.records.json_files import read_json
+from posebench.benchmark.records.types import Environment, Json
+from posebench.benchmark.reports.markdown import NOTHING, table
+from posebench.benchmark.training.log import TrainingLog
+from posebench.benchmark.training.recipe import flat_recipe
+from posebench.errors import InputError
+from posebench.fields import STRICT
+from posebench.files import write_atomically
+from posebench.victims import SIZES, read_weights
+
+TASK = "anny/seen"
+"""Whose clean error is compared."""
+
+BASE = "base"
+"""What a victim's first run is called, after the victim."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A training run of the study.
+
+    Attributes:
+        name: of the run.
+        recipe: what it trained, as on its card.
+        pairs: seen in training.
+        cpu_seconds: processor time of its steps.
+        loss: training loss at its end, square metres.
+        seen: clean PMD on ``TASK``, each pair, square metres.
+        environment: where it was made.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    recipe: Json
+    pairs: int
+    cpu_seconds: float
+    loss: float
+    seen: tuple[float, ...]
+    environment: Environment
+
+
+def collect(folder: Path) -> list[Tried]:
+    """The finished runs in a folder, by name.
+
+    Raises:
+        InputError: none is there, or one of another kind.
+    """
+    found = [_of_run(path.parent) for path in sorted(folder.glob("*/weights.safetensors"))]
+    if not found:
+        raise InputError(f"{folder}: no finished training run (FOLDER/*/weights.safetensors)")
+    return found
+
+
+def _of_run(folder: Path) -> Tried:
+    header = read_weights(folder / "weights.safetensors")
+    card = None if header is None else header.get("card")
+    log = TrainingLog(folder / "log.jsonl").rows
+    if not card or not log:
+        raise InputError(f"{folder}: weights without a card, or without the log of their training")
+    made = {
+        "name": folder.name,
+        "recipe": card["recipe"],
+        "pairs": card["samples_seen"],
+        "cpu_seconds": log[-1].cpu_seconds,
+        "loss": log[-1].loss,
+        "seen": card["splits"][TASK]["clean_pmd"]["per_sample"],
+        "environment": card["environment"],
+    }
+    return decode(Tried, made, str(folder))
+
+
+def write_study(tried: Iterable[Tried], path: Path) -> None:
+    """As JSON, each run with what repeats it."""
+    runs: list[Json] = [plain(each) for each in tried]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(runs, indent=1, sort_keys=True) + "\n")
+
+
+def read_study(path: Path) -> list[Tried]:
+    """What ``write_study`` wrote; nothing of a file that is not there."""
+    if not path.is_file():
+        return []
+    return [decode(Tried, each, str(path)) for each in read_json(path)]
+
+
+def quality_table(tried: Iterable[Tried]) -> list[str]:
+    """A row a run: what it changes, its time, the pairs it saw, its error."""
+    runs = {each.name: each for each in tried}
+    head = ["victim", "changed", "processor s", "pairs seen", "training loss", "clean PMD on seen"]
+    rows = []
+    for run in runs.values():
+        victim = run.recipe["victim"]
+        base = runs.get(f"{victim}-{BASE}")
+        changed = NOTHING if base is None else changes(run.recipe, base.recipe)
+        seen = f"{1e4 * sum(run.seen) / len(run.seen):.1f}"
+        row = [victim, changed, f"{run.cpu_seconds:.0f}", f"{run.pairs:,}"]
+        rows.append([*row, f"{1e4 * run.loss:.1f}", seen])
+    order = sorted(rows, key=lambda row: (row[0], float(row[-1])))
+    return table(head, order) if order else [NOTHING]
+
+
+def changes(recipe: Json, base: Json) -> str:
+    """What sets a recipe apart from another, besides its length; a size as its width."""
+    mine, others = flat_recipe(recipe), flat_recipe(base)
+    odd = {k: v for k, v in mine.items() if k != "steps" and others.get(k) != v}
+    if "size" in odd:
+        odd["width"] = SIZES[str(odd.pop("size"))].width
+    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in odd.items()) or "nothing"
+
+
+if __name__ == "__main__":
+    write_study(collect(Path(sys.argv[1])), Path(sys.argv[2]))
