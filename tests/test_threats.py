@@ -146,7 +146,7 @@ def test_the_ensemble_is_no_weaker_than_its_first_round_and_says_what_it_spent(t
     asked = find_threat(threat)
     budget = replace(asked.budget, eps=0.1) if asked.budget.norm == "sparse" else asked.budget
     batch, network = random_batch((20, 20)), small("npt-mp")
-    attack = PTEnsemble(budget, objective=asked.objective, most=400)
+    attack = PTEnsemble(budget, objective=asked.objective, most=600)
     result = run_attack(attack, network, batch, generator=generator_for(4))
     assert result.loss is not None
     assert result.effort is not None
@@ -179,18 +179,18 @@ def test_an_ensemble_does_not_depend_on_its_batch_and_eps_0_is_the_clean_pose() 
 def test_the_last_third_is_that_of_each_sample() -> None:
     found = Found(torch.tensor([1.0, 1.0]))
     everybody = torch.arange(2)
-    found.add(everybody, torch.tensor([2.0, 1.0]), 200)
+    found.add(everybody, torch.tensor([2.0, 1.0]), 300)
     assert found.going_on(LEAST).tolist() == [0, 1], "too early to tell"
-    found.add(everybody, torch.tensor([2.0, 3.0]), 200)
-    assert found.spent.tolist() == [400, 400]
-    # Two thirds of 400 are 266: the value after 200 counts.
+    found.add(everybody, torch.tensor([2.0, 3.0]), 300)
+    assert found.spent.tolist() == [600, 600]
+    # Two thirds of 600 are 400: the value after 300 counts.
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 2.0]))
     assert found.going_on(900).tolist() == [1]
-    assert not len(found.going_on(400))
-    found.add(torch.tensor([1]), torch.tensor([3.0]), 200)
+    assert not len(found.going_on(600))
+    found.add(torch.tensor([1]), torch.tensor([3.0]), 300)
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 0.0]))
     assert not len(found.going_on(900))
-    assert found.spent.tolist() == [400, 600]
+    assert found.spent.tolist() == [600, 900]
 
 
 def test_adam_a_vertex_turns_with_the_body() -> None:
