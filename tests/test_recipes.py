@@ -86,7 +86,7 @@ def test_missing_recipes(tmp_path: Path) -> None:
 
 
 def test_a_larger_batch_sees_as_many_pairs_at_larger_rates() -> None:
-    usual, grown = recipe_for("npt"), recipe_for("npt", batch=32)
+    usual, grown = recipe_for("npt"), recipe_for("npt", batch=64)
     assert grown.batch * grown.steps == usual.batch * usual.steps
     assert (grown.rate, grown.matrix_rate) == (2 * usual.rate, 2 * usual.matrix_rate)
     given = recipe_for("npt", batch=32, steps=7, rate=0.5, matrix_rate=0.25)

@@ -49,7 +49,7 @@ Regime = Annotated[
 Size = Annotated[
     str | None,
     typer.Option(
-        help="Of shipped weights: compact (default), medium, ...",
+        help="Of shipped weights: compact (default), small, ...",
         autocompletion=options.words(*options.SIZES),
     ),
 ]

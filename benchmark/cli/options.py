@@ -61,7 +61,7 @@ Weights = Annotated[
     typer.Option(help="Weights file, ours or a released one; default: shipped."),
 ]
 Size = Annotated[
-    str, typer.Option(help="compact, medium, wide, paper or tiny.", autocompletion=words(*SIZES))
+    str, typer.Option(help="compact, small, wide, paper or tiny.", autocompletion=words(*SIZES))
 ]
 Regime = Annotated[
     str,

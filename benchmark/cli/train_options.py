@@ -17,7 +17,7 @@ Victim = Annotated[str | None, typer.Option(help="Victim to train; see 'posebenc
 Recipe = Annotated[
     str | None, typer.Option(help="Many runs: 'table2' or a TOML file, instead of --victim.")
 ]
-Size = Annotated[str | None, typer.Option(help="compact (default), medium, wide, paper or tiny.")]
+Size = Annotated[str | None, typer.Option(help="compact (default), small, wide, paper or tiny.")]
 Steps = Annotated[int | None, typer.Option(help="Optimiser steps; default: the recipe's.")]
 Seed = Annotated[int | None, typer.Option(help="Of initial weights and sampling; default 0.")]
 Regime = Annotated[

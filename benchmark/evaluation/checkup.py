@@ -196,7 +196,7 @@ def slow_devices(
         yield f"there is an NVIDIA driver, but torch {torch.version}, built {built}, cannot use it"
     else:
         yield (
-            "no CUDA device: compact and medium networks are made for a CPU, --size paper and "
+            "no CUDA device: compact networks are made for a CPU, --size paper and "
             "the recipe 'accelerator' are not (docs/performance.md)"
         )
 

@@ -10,9 +10,6 @@ from posebench.benchmark.reports.markdown import NOTHING, interval, table
 from posebench.benchmark.reports.selection import WORST, find, shipped_plain, weights_of
 from posebench.threats import HEADLINE
 
-SIZE = "medium"
-"""Of the weights that were trained so."""
-
 AIMS = {"clean": 1.1, "point-2cm": 1.3, "point-5cm": 2.0}
 """At most so many times the clean error of the undefended network."""
 
@@ -20,7 +17,7 @@ AIMS = {"clean": 1.1, "point-2cm": 1.3, "point-5cm": 2.0}
 def robust_table(records: Iterable[Record]) -> list[str]:
     """A row for each robustly trained network and its undefended sister: errors after the best
     translation, and each as a multiple of the undefended clean error on the same pairs."""
-    plain = [each for each in records if shipped_plain(each, size=SIZE)]
+    plain = [each for each in records if shipped_plain(each)]
     victims = [victim for victim, training in weights_of(plain) if training == "robust"]
     head = ["victim", "training", "pairs", "clean", "x"]
     for name in HEADLINE:

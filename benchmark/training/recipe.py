@@ -157,15 +157,24 @@ class Recipe:
             raise InputError(f"{self.victim} needs equally many pose_points and points")
 
 
+POOLED = 768
+"""Points of the pose source for victims that take any number."""
+
+FAST: dict[str, Any] = {"batch": 16, "matrix_rate": 0.02, "rate": 0.002, "decay": 0.25}
+CALM: dict[str, Any] = {**FAST, "matrix_rate": 0.015, "rate": 0.0015}
+FALLING: dict[str, Any] = {"batch": 16, "matrix_rate": 0.008, "rate": 0.0008}
+"""Rates that stand for three quarters of the steps, and rates that fall from the first step on:
+GC-Transformer diverges under standing ones (docs/design/012-hours.md)."""
+
 DEFAULT_RECIPES = {
-    "npt": Recipe("npt", steps=32_000),
-    "npt-mp": Recipe("npt-mp", steps=24_000, pose_points=768),
-    "gct": Recipe("gct", steps=22_000),
-    "gct-mp": Recipe("gct-mp", steps=28_000, pose_points=768),
-    "posemae": Recipe("posemae", steps=28_000, pose_points=768),
-    "corenet": Recipe("corenet", steps=24_000),
-    "mapconnet": Recipe("mapconnet", steps=24_000),
-    "ffptnet": Recipe("ffptnet", steps=28_000, pose_points=768),
+    "npt": Recipe("npt", steps=24_000, **FAST),
+    "npt-mp": Recipe("npt-mp", steps=21_000, pose_points=POOLED, **FAST),
+    "gct": Recipe("gct", steps=9_000, **FALLING),
+    "gct-mp": Recipe("gct-mp", steps=12_000, pose_points=POOLED, **FALLING),
+    "posemae": Recipe("posemae", steps=26_000, pose_points=POOLED, **CALM),
+    "corenet": Recipe("corenet", steps=5_000, batch=16),
+    "mapconnet": Recipe("mapconnet", steps=5_000, batch=16),
+    "ffptnet": Recipe("ffptnet", steps=20_000, pose_points=POOLED, **CALM),
     "dt": Recipe("dt", steps=1),
 }
 """What ``posebench train`` runs unless told otherwise; the shipped weights name their own."""

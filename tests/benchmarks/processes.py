@@ -1,7 +1,7 @@
 """What a training step costs on one process and on several, by the processor time of each.
 
 ``python -m tests.benchmarks.processes``, then ``torchrun --nproc-per-node 2 -m
-tests.benchmarks.processes``: NPT of medium width, batch 16, shared by the processes. On cores that
+tests.benchmarks.processes``: NPT of compact width, batch 16, shared by the processes. On cores that
 do other work as well the wall time says nothing, so the mean processor time of the processes
 stands beside it.
 """
@@ -27,7 +27,7 @@ STEPS = 40
 def main() -> None:
     """Write a line from the first process."""
     torch.set_num_threads(1)
-    recipe = replace(DEFAULT_RECIPES["npt"], size="medium", batch=16)
+    recipe = replace(DEFAULT_RECIPES["npt"], batch=16)
     network = initial_network(recipe).train().requires_grad_(True)
     optimisers = make_optimisers(network, recipe)
     generator = generator_for(0)
