@@ -28,15 +28,24 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["accelerator", "table2", "table5", "options", "longer", "surface", "robust", "quality"]
+    "name",
+    [
+        "accelerator",
+        "table2",
+        "table5",
+        "options",
+        "surface",
+        "robust",
+        "quality",
+        "widths",
+    ],
 )
 def test_shipped_recipes_can_be_read(name: str) -> None:
     runs = read_recipes(name)
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
-        "accelerator", "table2", "table5", "options", "longer", "surface", "robust",
-        "quality",
+        "accelerator", "table2", "table5", "options", "surface", "robust", "quality", "widths",
     }  # fmt: skip
 
 

@@ -243,8 +243,9 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
         shipped_weights, "shipped_fingerprints", lambda: {clean, adversarial, seeded}
     )
     usual = {"size": "compact", "victim": "npt", "recipe": {"seed": 0}}
+    small = {**usual, "size": "small"}
     parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
-    ablation = {**usual, "victim": "posemae", "network": parts, "weights_sha256": other}
+    ablation = {**small, "victim": "posemae", "network": parts, "weights_sha256": other}
     records = [
         made(pmd=(0.02, 0.03), weights_sha256="f" * 64, **usual),
         made(pmd=(0.0123,) * 2, weights_sha256=clean, **usual),
@@ -254,7 +255,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
         made(pmd=(0.0555,) * 2, **ablation),
         made(
             pmd=(0.0333,) * 2,
-            size="compact",
+            size="small",
             training="adversarial",
             weights_sha256=other,
             recipe={"victim": "npt", "seed": 0, "adversarial": {"sor": True}, "steps": 9},

@@ -93,10 +93,10 @@ def shipped_bare(
 
 
 def unshipped_plain(record: Record) -> bool:
-    """Of compact weights that posebench trained but does not ship, and without a defence."""
+    """Of small weights that posebench trained but does not ship, and without a defence."""
     cell = record.cell
     own = bool(cell.weights.recipe) and not is_shipped(cell.weights)
-    return own and cell.weights.size == "compact" and cell.defense is None
+    return own and cell.weights.size == "small" and cell.defense is None
 
 
 def most_pairs(records: Iterable[Record]) -> Record | None:

@@ -166,6 +166,10 @@ FALLING: dict[str, Any] = {"batch": 16, "matrix_rate": 0.008, "rate": 0.0008}
 """Rates that stand for three quarters of the steps, and rates that fall from the first step on:
 GC-Transformer diverges under standing ones (docs/design/012-hours.md)."""
 
+SMALL: dict[str, Any] = {"batch": 8, "matrix_rate": 0.01, "rate": 0.001, "decay": 1.0}
+"""What differs for networks of size ``small``, as the first ones and the studies of options and
+parts were trained."""
+
 DEFAULT_RECIPES = {
     "npt": Recipe("npt", steps=24_000, **FAST),
     "npt-mp": Recipe("npt-mp", steps=21_000, pose_points=POOLED, **FAST),
@@ -205,6 +209,8 @@ def recipe_for(
     if size not in SIZES:
         raise unknown("size", size, SIZES)
     recipe = DEFAULT_RECIPES.get(victim) or Recipe(victim, steps=OTHERS_STEPS)
+    if size == "small":
+        recipe = replace(recipe, **SMALL)
     limit = SIZES[size].vertices
     points: dict[str, int | None] = {"points": None, "pose_points": None}
     if not whole_meshes and recipe.points and recipe.pose_points:
@@ -238,17 +244,19 @@ def recipe_changes(recipe: Json) -> str:
     part = recipe.get("adversarial") or {}
     threat = part.get("threat")  # a card is a stranger's text
     threat = threat if threat in TRAINABLE else None
-    usual = usual_recipe(victim, adversarial=bool(part), threat=threat)
+    size = recipe.get("size")
+    size = size if size in SIZES else "compact"
+    usual = usual_recipe(victim, size, adversarial=bool(part), threat=threat)
     found = flat_recipe(recipe)
     odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
     return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())
 
 
 @lru_cache
-def usual_recipe(victim: str, *, adversarial: bool, threat: str | None = None) -> Json:
-    """A victim's default recipe in one level."""
+def usual_recipe(victim: str, size: str, *, adversarial: bool, threat: str | None = None) -> Json:
+    """A victim's default recipe of a size, in one level."""
     part = adversarial_part(victim, threat=threat) if adversarial else None
-    return flat_recipe(asdict(recipe_for(victim, adversarial=part)))
+    return flat_recipe(asdict(recipe_for(victim, size=size, adversarial=part)))
 
 
 def _shown(value: Any) -> str:
