@@ -19,7 +19,8 @@ from safetensors.torch import save, save_file
 
 import posebench
 from posebench.benchmark.cli.app import main
-from posebench.benchmark.records.store import parse_record
+from posebench.benchmark.records.store import parse_record, read_record
+from posebench.benchmark.reports.repeat import repeat_command
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import PoseTransferNetwork, load_network, write_weights
@@ -670,3 +671,17 @@ def test_process_usage_error(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Usage: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_vertices_are_an_option_that_a_record_repeats(cli: Cli, tmp_path: Path) -> None:
+    base = ["run", "--victim", "npt", "--attack", "none", "--samples", "2", "--out", str(tmp_path)]
+    outcome = cli(*base, "--vertices", "800", "--json")
+    assert json.loads(outcome.out)[0]["cell"]["vertices"] == 800
+    path = next(tmp_path.rglob("clean-*.json"))
+    assert "--vertices 800" in (repeat_command(read_record(path)) or "")
+    outcome = cli(*base, "--vertices", "801")
+    assert outcome.code == 2
+    assert "not 801" in outcome.err
+    outcome = cli(*base, "--vertices", "800", "--task", "smpl-npt/unseen")
+    assert outcome.code == 2
+    assert "brings its own vertices" in outcome.err

@@ -73,6 +73,13 @@ Access = Annotated[
         rich_help_panel=options.GUARD,
     ),
 ]
+Vertices = Annotated[
+    int | None,
+    typer.Option(
+        help="Of the embedded body: 6890, 3500, 1700 or 800 [default: the size's].",
+        rich_help_panel=options.DETAIL,
+    ),
+]
 Plot = Annotated[
     Path | None,
     typer.Option(
@@ -110,6 +117,7 @@ def run(
     samples: own.Samples = None,
     batch_size: options.BatchSize = 8,
     size: options.Size = "compact",
+    vertices: Vertices = None,
     regime: options.Regime = "protocol",
     seed: options.Seed = 0,
     precision: options.Precision = "float32",
@@ -137,7 +145,7 @@ def run(
         victim=victim, weights=weights, attack=attack, eps=eps_values(eps), iterations=iterations,
         eps_unit=eps_unit, norm=norm, objective=objective, threat=threat, defense=defense,
         access=access, surrogate=surrogate, task=named.task, samples=named.samples, size=size,
-        regime=regime, seed=seed, precision=precision,
+        vertices=vertices, regime=regime, seed=seed, precision=precision,
     )  # fmt: skip
     settings = RunSettings(asked, batch_size, device, out)
     run_and_show(settings, plot, as_json)

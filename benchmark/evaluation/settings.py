@@ -10,7 +10,7 @@ from typing import cast, get_args
 import numpy as np
 
 from posebench.attacks import make_attack, takes
-from posebench.benchmark.data.datasets import parse_task
+from posebench.benchmark.data.datasets import dataset_of, parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
 from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.evaluation.plan import Evaluation
@@ -75,9 +75,15 @@ class EvaluationSettings:
     task: str = "anny/seen"
     samples: int = 32
     size: str = "compact"
+    vertices: int | None = None
     regime: str = "protocol"
     seed: int = 0
     precision: str = "float32"
+
+    @property
+    def mesh_vertices(self) -> int:
+        """Of the meshes that are made: those asked for, or those of the size."""
+        return self.vertices or SIZES[self.size].vertices
 
     def completed(self) -> EvaluationSettings:
         """What follows from the threat model and from the attack's name filled in.
@@ -152,7 +158,7 @@ def evaluation_of(settings: EvaluationSettings, source: Source) -> Evaluation:
         surrogate=settings.made_surrogate(),
         task=settings.task,
         samples=settings.samples,
-        vertices=SIZES[settings.size].vertices,
+        vertices=settings.mesh_vertices,
         seed=settings.seed,
         weights=source.weights,
         precision=cast(Precision, settings.precision),
@@ -174,12 +180,14 @@ def checked(settings: EvaluationSettings) -> EvaluationSettings:
     if settings.precision not in get_args(Precision):
         raise unknown("precision", settings.precision, get_args(Precision))
     parse_task(settings.task)
+    if settings.vertices is not None and dataset_of(settings.task).own_vertices:
+        raise InputError(f"task {settings.task!r} brings its own vertices: leave the number out")
     if settings.defense == NONE and settings.access == "adaptive":
         raise InputError("access 'adaptive' needs a defence: without one there is only one access")
     settings = settings.completed()
     for attack in settings.made_attacks():
         if attack is not None:
-            check_metres(attack.budget, SIZES[settings.size].vertices)
+            check_metres(attack.budget, settings.mesh_vertices)
     settings.made_defense()
     check_access(settings.access or "oblivious", settings.made_surrogate())
     return settings

@@ -14,6 +14,7 @@ from posebench.benchmark.reports.selection import (
     FGM_08,
     WORST,
     find,
+    of_its_size,
     shipped_plain,
     weights_of,
 )
@@ -42,6 +43,7 @@ class Heading:
         access: what the attack sees.
         samples: pairs.
         size: of the victim.
+        vertices: of the meshes where a size has another number; else None.
     """
 
     task: str
@@ -50,6 +52,7 @@ class Heading:
     access: Access
     samples: int
     size: str | None
+    vertices: int | None
 
     @property
     def title(self) -> str:
@@ -64,6 +67,7 @@ class Heading:
     def details(self) -> str:
         """The line below the title; of a surrogate's weights, where a record names them."""
         text = f"{self.samples} pairs, size {self.size}"
+        text += "" if self.vertices is None else f", {self.vertices:,} vertices"
         sha256 = self.access.surrogate_sha256
         if sha256 is not None:
             text += f", surrogate weights {weights_names().get(sha256, sha256[:12])}"
@@ -79,7 +83,9 @@ def heading_of(cell: Cell) -> Heading:
         attack += f" version {what.version}" if what.version > 1 else ""
         attack += ", after the best translation" if what.metric == "pmd_aligned" else ""
     defense = None if cell.defense is None else cell.defense.name
-    return Heading(cell.task, attack, defense, cell.access, cell.samples, cell.weights.size)
+    size = cell.weights.size
+    vertices = None if of_its_size(cell) else cell.vertices
+    return Heading(cell.task, attack, defense, cell.access, cell.samples, size, vertices)
 
 
 def markdown_text(records: Iterable[Record]) -> str:

@@ -81,6 +81,8 @@ def repeat_command(record: Record, chain: Sequence[Record] | None = None) -> str
     words += [*attack, *defense, *pairs, "--samples", str(cell.samples)]
     if size != "compact":
         words += ["--size", size]
+    if not dataset_of(cell.task).own_vertices and SIZES[size].vertices != cell.vertices:
+        words += ["--vertices", str(cell.vertices)]
     if cell.seed:
         words += ["--seed", str(cell.seed)]
     return shlex.join(words)
@@ -142,13 +144,13 @@ def _defense_words(cell: Cell) -> list[str] | None:
 
 
 def _size(cell: Cell) -> str | None:
-    """The value of ``--size`` that gives this many vertices."""
+    """The value of ``--size``: the weights', or the first whose meshes have these vertices."""
     try:
         if dataset_of(cell.task).own_vertices:
             return "compact"
     except InputError:  # of a plug-in that is not installed here
         return None
-    fits = [name for name, size in SIZES.items() if size.vertices == cell.vertices]
-    if cell.weights.size in fits:
+    if cell.weights.size in SIZES:
         return cell.weights.size
+    fits = [name for name, size in SIZES.items() if size.vertices == cell.vertices]
     return "compact" if "compact" in fits else next(iter(fits), None)

@@ -8,11 +8,12 @@ from pathlib import Path
 from posebench.attacks import FGM, PGD, PTEnsemble
 from posebench.benchmark.evaluation.plan import attack_cell
 from posebench.benchmark.records.store import read_records
-from posebench.benchmark.records.types import AttackCell, Record
+from posebench.benchmark.records.types import AttackCell, Cell, Record
 from posebench.benchmark.reports.shipped import is_shipped
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.threats import THREATS
+from posebench.victims import SIZES
 
 CLEAN: AttackCell | None = None
 FGM_02, FGM_08, PGD_08 = (
@@ -85,11 +86,19 @@ def shipped_bare(
         cell.defense is None
         and cell.seed == 0
         and cell.weights.size == size
+        and of_its_size(cell)
         and is_shipped(cell.weights)
         and recipe.get("seed") == seed
         and bool(recipe.get("surface")) == surface
         and cell.weights.regime == regime
     )
+
+
+def of_its_size(cell: Cell) -> bool:
+    """Whether meshes have the vertices that go with the network's size, or their own number."""
+    usual = SIZES.get(cell.weights.size or "")
+    made = cell.task.startswith("anny/")
+    return usual is None or not made or cell.vertices == usual.vertices
 
 
 def unshipped_plain(record: Record) -> bool:

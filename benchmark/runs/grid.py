@@ -65,6 +65,7 @@ class Grid:
     seeds: tuple[int, ...] = (0,)
     samples: int = 32
     size: str = "compact"
+    vertices: int | None = None
     precision: str = "float32"
 
 
@@ -93,7 +94,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(
         ("eps_unit", "objective", "surrogate", "size", "precision"), ((str,), "a name")
     ),
-    **dict.fromkeys(("iterations", "samples"), ((int,), "a whole number")),
+    **dict.fromkeys(("iterations", "samples", "vertices"), ((int,), "a whole number")),
 }
 """What TOML may hold for a key, and how to say so."""
 
@@ -197,6 +198,7 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             task=task,
             samples=grid.samples,
             size=grid.size,
+            vertices=grid.vertices,
             seed=seed,
             precision=grid.precision,
         )
