@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterable
 
 from posebench.benchmark.records.types import Record
-from posebench.benchmark.reports.leaderboard import judged
-from posebench.benchmark.reports.markdown import NOTHING, table
+from posebench.benchmark.reports.markdown import NOTHING, interval, table
 from posebench.benchmark.reports.selection import WORST, find, shipped_plain
+from posebench.benchmark.stats.bootstrap import summarise
 from posebench.interfaces import Budget
 from posebench.threats import threat_of
 
 THREAT = "point-5cm"
-STEPS = (50, 100, 200)
+STEPS = (50, 100, 200, 500)
+PAIRS = 8
+"""Of each cell; of more pairs the first."""
 
 
 def ascent_table(records: Iterable[Record]) -> list[str]:
     """A row for each single attack in the threat model, a column for each number of steps; of
-    ``pt-ensemble`` the last column, with the mean gradients that it spent."""
+    ``pt-ensemble`` the last column, with the mean gradients that it spent on all its pairs."""
     plain = [each for each in records if shipped_plain(each) and _here(each)]
     found: dict[tuple[str, str, str], dict[int, Record]] = {}
     for record in plain:
@@ -28,14 +30,23 @@ def ascent_table(records: Iterable[Record]) -> list[str]:
             key = record.cell.victim, record.cell.weights.training, attack.name
             found.setdefault(key, {})[int(steps[1])] = record
     head = ["victim", "training", "attack", *(f"{steps} gradients" for steps in STEPS)]
-    rows = [[*key, *(judged(each.get(steps)) for steps in STEPS)] for key, each in found.items()]
+    rows = [[*key, *(_first(each.get(steps)) for steps in STEPS)] for key, each in found.items()]
     for victim, training in sorted({key[:2] for key in found}):
         who = {"victim": victim, "training": training, "task": "anny/seen"}
         worst = find(plain, WORST[THREAT], **who)
         if worst is not None:
             name = f"pt-ensemble, {worst.cost.backwards} gradients"
-            rows.append([victim, training, name, NOTHING, NOTHING, judged(worst)])
+            nothing = [NOTHING] * (len(STEPS) - 1)
+            rows.append([victim, training, name, *nothing, _first(worst)])
     return table(head, sorted(rows))
+
+
+def _first(record: Record | None) -> str:
+    """What an attacked cell is judged by on its first pairs, with its interval."""
+    if record is None or record.cell.attack is None:
+        return NOTHING
+    found = record.metrics.attacked[record.cell.attack.metric]
+    return interval(summarise(found.values[:PAIRS]))
 
 
 def _here(record: Record) -> bool:
