@@ -18,6 +18,7 @@ from posebench.benchmark.reports.claims import claim_table
 from posebench.benchmark.reports.corruptions import corruption_tables
 from posebench.benchmark.reports.costs import costs_markdown
 from posebench.benchmark.reports.csv_table import csv_text
+from posebench.benchmark.reports.floor_table import floor_table, read_floors
 from posebench.benchmark.reports.leaderboard import headline, markdown_text
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
@@ -40,6 +41,7 @@ PAGES = (
     "docs/data.md",
     "docs/defences.md",
     "docs/reproduction.md",
+    "docs/threats.md",
     "docs/victims.md",
     "docs/weights.md",
     FLAGS_PAGE,
@@ -93,11 +95,13 @@ def marked_tables(
     records: list[Record], costs: list[VictimCost], out: Path
 ) -> dict[str, list[str]]:
     """Name -> lines of every table that a page may mark."""
+    floors = read_floors(out / "studies" / "floor.json")
     return {
         "headline": headline(records),
         "ascents": ascent_table(records),
         "claims": claim_table(records),
-        "robust-training": robust_table(records),
+        "robust-training": robust_table(records, floors),
+        "floor": floor_table(floors),
         "quality": quality_table(read_study(out / "studies" / "quality.json")),
         "splits": splits_table(records),
         **paper_tables(records, costs),

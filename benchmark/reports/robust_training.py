@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.floor_table import Floor
 from posebench.benchmark.reports.leaderboard import judged
 from posebench.benchmark.reports.markdown import NOTHING, interval, table
 from posebench.benchmark.reports.selection import WORST, find, shipped_plain, weights_of
+from posebench.benchmark.stats.bootstrap import summarise
 from posebench.threats import HEADLINE
 
 AIMS = {"clean": 1.1, "point-2cm": 1.3, "point-5cm": 2.0}
 """At most so many times the clean error of the undefended network."""
 
 
-def robust_table(records: Iterable[Record]) -> list[str]:
+def robust_table(records: Iterable[Record], floors: Sequence[Floor] = ()) -> list[str]:
     """A row for each robustly trained network and its undefended sister: errors after the best
-    translation, and each as a multiple of the undefended clean error on the same pairs."""
+    translation, and each as a multiple of the undefended clean error on the same pairs. Above
+    them the pose floor of the pairs it was searched for, as errors without multiples."""
     plain = [each for each in records if shipped_plain(each)]
     victims = [victim for victim, training in weights_of(plain) if training == "robust"]
     head = ["victim", "training", "pairs", "clean", "x"]
     for name in HEADLINE:
         head += [f"worst within {name.removeprefix('point-')}", "x"]
-    rows = [_row(plain, victim, training) for victim in victims for training in ("clean", "robust")]
+    rows = _floor_row(floors) if floors else []
+    rows += [
+        _row(plain, victim, training) for victim in victims for training in ("clean", "robust")
+    ]
     return [*table(head, rows), "", _aims()] if rows else [NOTHING]
+
+
+def _floor_row(floors: Sequence[Floor]) -> list[list[str]]:
+    """What a network without any error of its own would show."""
+    row = ["exact transfer (pose floor)", NOTHING, str(len(floors[0].errors)), "0", NOTHING]
+    for name in HEADLINE:
+        found = next((each.errors for each in floors if each.threat == name), None)
+        row += [NOTHING if found is None else interval(summarise(np.array(found))), NOTHING]
+    return [row]
 
 
 def _row(plain: list[Record], victim: str, training: str) -> list[str]:

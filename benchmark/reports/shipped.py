@@ -31,7 +31,8 @@ def is_shipped(weights: Weights) -> bool:
 
 
 def victim_label(cell: Cell) -> str:
-    """Victim, and what sets its weights apart: a training seed, settings off the default."""
+    """Victim, and what sets its weights apart: a training seed, a regime, a size, settings off the
+    default."""
     weights = cell.weights
     given = json.dumps([weights.network, weights.recipe])
     return _label(cell.victim, given, is_shipped(weights))
@@ -49,6 +50,8 @@ def _label(name: str, given: str, shipped: bool) -> str:
     if recipe and shipped:
         label += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
         label += ", surface points" if recipe.get("surface") else ""
+        label += ", open regime" if recipe.get("regime") == "open" else ""
+        label += ", small" if recipe.get("size") == "small" else ""
     elif recipe and (changes := recipe_changes(recipe)):
         label += f", {changes}"
     return label

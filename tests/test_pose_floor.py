@@ -1,0 +1,71 @@
+"""The pose floor: it is a body in a pose, inside the budget, and as large as is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from posebench.benchmark.data.anny import Anny, PoseTransferTask
+from posebench.benchmark.evaluation.pose_floor import pose_floor
+from posebench.benchmark.records.environment import environment
+from posebench.benchmark.reports.floor_table import Floor, floor_table, read_floors, write_floors
+from posebench.benchmark.reports.robust_training import robust_table
+
+IDS = torch.arange(2)
+
+
+@pytest.fixture(scope="module")
+def task() -> PoseTransferTask:
+    return Anny().load("anny/seen", samples=2, vertices=800)
+
+
+def clean_sources(task: PoseTransferTask) -> torch.Tensor:
+    """Pose sources in the body's own order, not centred."""
+    from posebench.benchmark.data.body import pose_body
+
+    return pose_body(task.body, task.triples[IDS, 2], task.body.poses["seen"][task.triples[IDS, 3]])
+
+
+def test_found_sources_lie_in_the_budget_and_errors_are_those_of_an_exact_answer(
+    task: PoseTransferTask,
+) -> None:
+    """With the giver as identity the exact answer is the source itself, so the error can be told
+    from the source alone; no move of points by r can make it more than r^2 / 3 and its spread."""
+    radius = 0.03
+    own = PoseTransferTask(task.name, task.body, task.triples[:, [2, 1, 2, 3]], task.split)
+    errors, sources = pose_floor(own, IDS, radius, starts=2, steps=40)
+    moved = sources - clean_sources(task)
+    assert float(moved.norm(dim=2).max()) <= radius * (1 + 1e-6)
+    centred = moved - moved.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(errors, centred.square().mean(dim=(1, 2)), rtol=1e-4, atol=0)
+    assert (errors <= radius**2 / 3).all()
+    assert (errors >= 0.2 * radius**2 / 3).all()
+
+
+def test_the_floor_grows_with_the_budget_and_with_the_search(task: PoseTransferTask) -> None:
+    near, far = (pose_floor(task, IDS, r, starts=2, steps=20)[0] for r in (0.01, 0.02))
+    assert (far > 3 * near).all()
+    longer = pose_floor(task, IDS, 0.02, starts=2, steps=40)[0]
+    assert (longer >= far).all()
+
+
+def test_a_pair_does_not_depend_on_its_batch(task: PoseTransferTask) -> None:
+    both = pose_floor(task, IDS, 0.02, starts=1, steps=10)[0]
+    alone = pose_floor(task, IDS[1:], 0.02, starts=1, steps=10)[0]
+    torch.testing.assert_close(alone[0], both[1], rtol=1e-4, atol=0)
+
+
+def test_floors_are_written_read_and_tabled(tmp_path: Path) -> None:
+    found = [Floor("point-2cm", "f" * 64, (1e-4, 2e-4), environment("cpu"))]
+    write_floors(found, tmp_path / "floor.json")
+    assert read_floors(tmp_path / "floor.json") == found
+    assert floor_table(found)[-1].startswith("| `point-2cm` | 2 | 1.5 [")
+    assert floor_table(read_floors(tmp_path / "none.json")) == ["-"]
+
+
+def test_the_floor_stands_above_the_networks_of_the_robust_table() -> None:
+    floor = Floor("point-5cm", "f" * 64, (1e-4, 2e-4), environment("cpu"))
+    assert robust_table([], [floor])[2].startswith("| exact transfer (pose floor) | - | 2 | 0 |")
+    assert robust_table([]) == ["-"]
