@@ -106,7 +106,8 @@ class PoseClassifier(nn.Module):
         clean = self._sample.pose.points[self._sample.pose.mask]
         moved = points - clean
         length = moved.norm(dim=2, keepdim=True).clamp_min(1e-30)
-        return clean + moved * (self._box.cap / length).clamp_max(1)
+        held: Tensor = clean + moved * (self._box.cap / length).clamp_max(1)
+        return held
 
 
 def as_classifier(

@@ -88,7 +88,7 @@ def test_each_peer_stands_at_its_best_step_and_ratios_are_paired() -> None:
     assert row["torchattacks APGD"].startswith("4.7 (0.0")
     assert row["Foolbox DDN"] == "-", "its norm is not the budget's"
     assert (row["vertex-adam"], row["apgd"], row["pt-ensemble"]) == ("**18.8**", "9.4", "-")
-    assert row["ours / best peer"] == "2.00 [2.00, 2.00]"
+    assert row["ours / best peer"] == "2.000 [2.000, 2.000]"
     assert said == "Ours is ahead on 1 of 1 rows."
 
 
@@ -103,8 +103,8 @@ def test_rows_on_which_ours_is_not_ahead_are_named() -> None:
     assert len(lines) == 2 + 3 + 1
     assert said == (
         "Ours is ahead on 1 of 2 rows. Not ahead: npt compact, clean, point-2cm, 100 gradients "
-        "(0.90, Foolbox PGD). Ahead by less than these pairs can tell: npt compact, clean, "
-        "point-2cm, 500 gradients (1.04, Foolbox PGD). 1 rows lack records and are not judged "
+        "(0.900, Foolbox PGD). Ahead by less than these pairs can tell: npt compact, clean, "
+        "point-2cm, 500 gradients (1.040, Foolbox PGD). Not judged for want of records: 1 "
         f"(`{COMMAND}`)."
     )
     assert cells(lines[4])[-1] == "-"

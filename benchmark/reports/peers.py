@@ -185,7 +185,7 @@ def line(row: Row, found: Mapping[str, list[Record]]) -> list[str]:
             text += f" ({setting_of(chosen[1], tried[column])})"
         cells.append(text)
     ratio = ratio_of(row, found)
-    shown = NOTHING if ratio is None else "{:.2f} [{:.2f}, {:.2f}]".format(*ratio)
+    shown = NOTHING if ratio is None else "{:.3f} [{:.3f}, {:.3f}]".format(*ratio)
     return [*row.words, str(row.samples), *cells, shown]
 
 
@@ -206,7 +206,7 @@ def verdict(rows: Mapping[Row, Mapping[str, list[Record]]]) -> list[str]:
             continue
         judged += 1
         network, threat, gradients = row.words
-        words = f"{network}, {threat}, {gradients} gradients ({ratio[0]:.2f}, {theirs[0]})"
+        words = f"{network}, {threat}, {gradients} gradients ({ratio[0]:.3f}, {theirs[0]})"
         if ratio[0] <= 1:
             behind.append(words)
         elif ratio[1] <= 1:
@@ -217,5 +217,5 @@ def verdict(rows: Mapping[Row, Mapping[str, list[Record]]]) -> list[str]:
     if unsure:
         said += f" Ahead by less than these pairs can tell: {'; '.join(unsure)}."
     if judged < len(rows):
-        said += f" {len(rows) - judged} rows lack records and are not judged (`{COMMAND}`)."
+        said += f" Not judged for want of records: {len(rows) - judged} (`{COMMAND}`)."
     return [said]
