@@ -24,6 +24,7 @@ from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
+from posebench.benchmark.reports.peers import peers_table, read_peers
 from posebench.benchmark.reports.quality import quality_table, read_study
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import shown_records
@@ -107,6 +108,7 @@ def marked_tables(
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
+        "peers": peers_table(read_peers(out / "peers")),
         "checks": checks_table(out / "checks"),
         "victims": victims_table(),
     }
