@@ -83,16 +83,20 @@ def by_hand(recipe: Recipe, drawn: Pairs, gamma: float) -> PoseTransferNetwork:
 def test_the_step_is_the_papers(drawn: Pairs) -> None:
     """From the plain weights, by the gradient where each layer is a tenth of its size higher up."""
     recipe = recipe_with(0.1, bf16=False)
-    found, wanted = (dict(n.named_parameters()) for n in (
-        stepped(recipe, drawn), by_hand(recipe, drawn, 0.1)
-    ))  # fmt: skip
+    found, wanted, plain, begun = (
+        {name: weight.detach() for name, weight in network.named_parameters()}
+        for network in (
+            stepped(recipe, drawn),
+            by_hand(recipe, drawn, 0.1),
+            stepped(recipe_with(None, bf16=False), drawn),
+            initial_network(recipe),
+        )
+    )
     for name, weight in wanted.items():
         torch.testing.assert_close(found[name], weight, rtol=1e-5, atol=1e-7, msg=name)
-    plain = dict(stepped(recipe_with(None, bf16=False), drawn).named_parameters())
-    begun = dict(initial_network(recipe).named_parameters())
-    far = [float((found[name] - plain[name]).norm()) for name in plain]
-    step = [float((plain[name] - begun[name]).norm()) for name in plain]
-    assert sum(far) > 0.1 * sum(step), "the gradient there is another one"
+    apart = sum(float((found[name] - plain[name]).norm()) for name in plain)
+    step = sum(float((plain[name] - begun[name]).norm()) for name in plain)
+    assert apart > 0.1 * step, "the gradient there is another one"
 
 
 def test_a_size_of_zero_is_training_without_to_the_bit(drawn: Pairs) -> None:

@@ -14,9 +14,8 @@ from posebench.attacks import VertexAdam
 from posebench.attacks.sparse import Sparse
 from posebench.benchmark.cli.app import app
 from posebench.benchmark.evaluation.cost import StepCost, VictimCost, write_costs
-from posebench.benchmark.records.store import write_record
 from posebench.benchmark.records.types import Record
-from posebench.benchmark.reports import defences, robust_study
+from posebench.benchmark.reports import defences, robust_study, selection
 from posebench.benchmark.reports.defences import defence_points, defence_rows, defence_table
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.paper import table_options
@@ -37,9 +36,8 @@ START = "5e" * 32
 def attacked(threat: str, iterations: int | None = None, grid: Grid = GRID) -> dict[str, Any]:
     """The flat cell of the sweep's attack in a threat model."""
     budget, steps = THREATS[threat].budget, iterations or grid.iterations or 0
-    attack: Attack = VertexAdam(budget, iterations=steps, objective="aligned")
-    if budget.norm == "sparse":
-        attack = Sparse(budget, iterations=steps, objective="aligned")
+    kind = Sparse if budget.norm == "sparse" else VertexAdam
+    attack: Attack = kind(budget, iterations=steps, objective="aligned")
     return {
         "attack": "sparse" if budget.norm == "sparse" else "vertex-adam",
         "attack_settings": repr(attack),
@@ -162,19 +160,21 @@ def test_rows_follow_the_sweep_whatever_is_registered(
     assert set(cells_of(lines, "npt", "adversarial", "knn")) == {"-"}
 
 
-def test_pictures_of_defences(tmp_path: Path) -> None:
-    records = tmp_path / "records"
-    write_record(records, measured("point-2cm", (2e-3, 4e-3)))
-    write_record(records, measured("point-5cm", (2e-3, 4e-3), defense="sor"))
-    words = ["plot", "defences", "--records", str(records), "--costs", str(tmp_path)]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "d.png")])
+def test_pictures_of_defences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [
+        measured("point-2cm", (2e-3, 4e-3)),
+        measured("point-5cm", (2e-3, 4e-3), training="robust", defense="partition-median"),
+    ]
+    monkeypatch.setattr(selection, "records_below", lambda _: records)
+    words = ["plot", "defences", "--costs", str(tmp_path), "--out", str(tmp_path / "d.png")]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "d.png").read_bytes()[:4] == b"\x89PNG"
-    write_record(tmp_path / "none", made())
-    words = ["plot", "defences", "--records", str(tmp_path / "none"), "--costs", str(tmp_path)]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "e.png")])
+    (tmp_path / "d.png").unlink()
+    records[:] = [made()]
+    done = CliRunner().invoke(app, words)
     assert "no records of defences to draw" in str(done.exception or done.output)
-    assert not (tmp_path / "e.png").exists()
+    assert not (tmp_path / "d.png").exists()
 
 
 def test_the_page_has_them(tmp_path: Path) -> None:

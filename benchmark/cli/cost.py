@@ -12,6 +12,7 @@ from posebench.benchmark.cli import options
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 from posebench.defenses import DEFENSES
+from posebench.victims import SIZES
 
 if TYPE_CHECKING:
     from posebench.benchmark.evaluation.cost import StepCost, VictimCost
@@ -39,6 +40,12 @@ SomeDefenses = Annotated[
         autocompletion=options.entries(DEFENSES, "none"),
     ),
 ]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        help="compact, medium, paper (default) or tiny.", autocompletion=options.words(*SIZES)
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(help="In place of victims, a training step of each run of a recipe (file)."),
@@ -49,7 +56,7 @@ Recipe = Annotated[
 def cost(
     victim: options.SomeVictims = None,
     defense: SomeDefenses = None,
-    size: options.Size = "paper",
+    size: Size = None,
     recipe: Recipe = None,
     repeats: Annotated[int, typer.Option(help="Timed calls; the median counts.")] = 5,
     device: options.Device = "auto",
@@ -63,8 +70,8 @@ def cost(
 
     if repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
-    if recipe is not None and (victim or defense):
-        raise InputError("--recipe says whose steps are timed: no --victim or --defense beside it")
+    if recipe is not None and (victim or defense or size):
+        raise InputError("--recipe says what is timed: no --victim, --defense or --size beside it")
     place = resolve_device(device)
     if out is not None:
         check_writable(out.parent)
@@ -73,7 +80,9 @@ def cost(
     if recipe is not None:
         steps = costs_of_steps(recipe, place, repeats)
     else:
-        costs = costs_of_victims(victim or list(PAPER), defense or ["none"], size, place, repeats)
+        costs = costs_of_victims(
+            victim or list(PAPER), defense or ["none"], size or "paper", place, repeats
+        )
     if out is not None:
         write_costs(out, costs, place, steps)
 
@@ -89,7 +98,7 @@ def costs_of_victims(
     from posebench.benchmark.evaluation.cost import measure_apart
     from posebench.benchmark.evaluation.settings import NONE
     from posebench.registry import unknown
-    from posebench.victims import SIZES, VICTIMS
+    from posebench.victims import VICTIMS
 
     if size not in SIZES:
         raise unknown("size", size, SIZES)

@@ -54,8 +54,9 @@ def training_step(
     mine = slice(rank, None, world)
     pose, identity, target = (each[mine] for each in drawn[:3])
     rows = Rows(pose, identity, target, None if drawn[3] is None else drawn[3][mine])
-    clean, removed, part = len(pose), pose.new_zeros(()), None
-    if step >= recipe.clean_steps and (part := recipe.adversarial) is not None:
+    clean, removed = len(pose), pose.new_zeros(())
+    part = recipe.adversarial if step >= recipe.clean_steps else None
+    if part is not None:
         done = (step - recipe.clean_steps) / (recipe.steps - recipe.clean_steps)
         with torch.autocast(pose.device.type, torch.bfloat16, enabled=recipe.bf16):
             clean, shown, removed = attack_rows(
