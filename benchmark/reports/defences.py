@@ -106,11 +106,11 @@ def defence_rows(records: Iterable[Record], costs: Sequence[VictimCost]) -> list
         for who, by in asked.items()
     }
     rows = []
-    for who, worst in found.items():
+    for who, cases in found.items():
         bare = next(iter(found.get(Who(who.victim, "clean", NONE), {}).values()), None)
         spent, plain = forwards.get((who.victim, who.defense)), forwards.get((who.victim, NONE))
         times = spent / plain if spent and plain else None
-        rows.append(Row(who, worst, spent, times, None if bare is None else bare.clean.mean))
+        rows.append(Row(who, cases, spent, times, None if bare is None else bare.clean.mean))
     return sorted(rows, key=lambda row: grids[0].victims.index(row.who.victim))
 
 

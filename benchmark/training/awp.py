@@ -9,7 +9,7 @@ training loss to them, and gamma the relative size, the layer is moved up the lo
 the weights come back before the optimiser steps. As in the released code only matrices move, not
 biases and gains. The loss is the one that is trained on, clean rows included (our choice: it is
 what shall be flat), and its gradient at the plain weights serves for the ascent, so that a step
-costs one forward and one backward more.
+costs one forward and one backward more. A network that draws, draws anew there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 TINY = 1e-30
 """Least norm of a gradient that is divided by."""
@@ -27,12 +27,14 @@ TINY = 1e-30
 @contextmanager
 def raised_weights(network: nn.Module, gamma: float) -> Iterator[None]:
     """The network's matrices moved up their present gradients; at the end back to the bit."""
-    matrices = [each for each in network.parameters() if each.ndim > 1 and each.grad is not None]
+    matrices: list[Tensor] = [
+        each for each in network.parameters() if each.ndim > 1 and each.grad is not None
+    ]
     before = [each.detach().clone() for each in matrices]
     with torch.no_grad():
         for each in matrices:
             assert each.grad is not None
-            each += each.grad * (gamma * each.norm() / each.grad.norm().clamp_min(TINY))
+            each.add_(each.grad * (gamma * each.norm() / each.grad.norm().clamp_min(TINY)))
     try:
         yield
     finally:
