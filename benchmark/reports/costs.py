@@ -16,12 +16,12 @@ def costs_markdown(path: Path) -> list[str]:
     found = read_costs(path)
     if not found.costs:
         return []
-    where = found.environment
+    where, defended = found.environment, any(cost.defense for cost in found.costs)
     threads = "1 thread" if where.threads == 1 else f"{where.threads} threads"
     place = f"{where.device_name} ({where.device}, {threads})"
     lines = [
         "",
-        "## Cost of one pair (Table 4)",
+        f"## Cost of one pair {'behind defences' if defended else '(Table 4)'}",
         "",
         f"{place}, torch {where.torch}, commit {str(where.commit)[:7]}; median times. Memory",
         "above the idle state; `gradient` is a forward and the gradient to the pose.",
