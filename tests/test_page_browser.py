@@ -201,7 +201,8 @@ def test_curves_follow_the_choice(visit: Visit) -> None:
 
 
 def test_defences_are_marks_as_large_as_they_cost(browser: Browser, tmp_path: Path) -> None:
-    near = Point("npt", "clean", "none", "point-2cm", (10, 9, 11), (40, 30, 50), "oblivious", 1, 8)
+    clean, worst = (10.0, 9.0, 11.0), (40.0, 30.0, 50.0)
+    near = Point("npt", "clean", "none", "point-2cm", clean, worst, "oblivious", 1.0, 8)
     points = [
         near,
         replace(near, defense="<b>sor</b>", worst=(35.0, 30.0, 45.0), access="adaptive", times=4.0),
@@ -221,7 +222,7 @@ def test_defences_are_marks_as_large_as_they_cost(browser: Browser, tmp_path: Pa
     assert marks.count() == 0
     visit.leave()
     visit = Visit(browser, BOARDS / "index.html")
-    drawn = json.loads(visit.page.locator("#data").inner_text())["defences"]
+    drawn = json.loads(str(visit.page.locator("#data").text_content()))["defences"]
     assert visit.page.locator("#defences").is_visible() == bool(drawn)
     visit.leave()
 
