@@ -89,8 +89,8 @@ def check_problems(check: CheckRecord, path: Path) -> Iterator[Problem]:
 
 
 def costs_problems(costs: Costs, path: Path) -> Iterator[Problem]:
-    """A file without a victim."""
-    if not costs.costs:
+    """A file without a victim or a run."""
+    if not (costs.costs or costs.steps):
         yield Problem("costs", "holds none")
 
 

@@ -77,12 +77,12 @@ def grid_settings(grid: Grid) -> list[EvaluationSettings]:
     check_used(grid)
     found: dict[EvaluationSettings, None] = {}
     for victim, path in grid_weights(grid):
-        for settings in _combinations(grid):
+        for settings in combinations(grid):
             found.setdefault(replace(settings, victim=victim, weights=path))
     return list(found)
 
 
-def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
+def combinations(grid: Grid) -> Iterator[EvaluationSettings]:
     """The product of a grid's lists, the victim left open."""
     axes = (
         grid.tasks,
