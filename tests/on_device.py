@@ -283,7 +283,7 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
     guard = None if defense is None else DEFENSES[defense]()
-    for setting in ("votes", "draws", "groups"):
+    for setting in ("votes", "draws", "groups", "steps"):
         if hasattr(guard, setting):
             guard = replace(guard, **{setting: 2})  # type: ignore[type-var]
     given = Evaluation(
