@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posebench.defenses import DEFENSES
 
-# Registered here, since defences lie below the data that this one needs (docs/design/014-filters.md).
+# Here, since defences lie below the data that this one needs: docs/design/014-filters.md.
 DEFENSES.register(
     "snap",
     "posebench.benchmark.data.snap:SnapToBody",

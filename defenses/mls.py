@@ -1,9 +1,9 @@
 """Moving least squares (MLS): each point is put on a quadric through its neighbours.
 
-By CGAL's ``jet_smooth_point_set`` (Cazals and Pouget, 2005): a polynomial of degree two is fitted to
-the k nearest points, all weighing alike, over their plane of least squares, and the point is
-projected onto it. It is the one such filter that we found in a well-kept library whose wheels are
-small and need no system package: compas_cgal, the extra ``mls``.
+By CGAL's ``jet_smooth_point_set`` (Cazals and Pouget, 2005): a polynomial of degree two is fitted
+to the k nearest points, all weighing alike, over their plane of least squares, and the point is
+projected onto it. The binding is compas_cgal, the extra ``mls``; docs/design/014-filters.md says
+why that one.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class SnapToBody:
         vertices: of the surface that points are put on, one of the body's levels of detail.
     """
 
-    steps: int = 60
+    steps: int = 80
     blend: float = 1.0
     vertices: int = 1700
 
