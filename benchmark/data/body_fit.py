@@ -179,8 +179,8 @@ def known_figures(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Poses that a fit may start from (K, 24, 3), a few of their vertices (K, V, 3) about their
     median, and that median (K, 3)."""
     body = precise(LOD, device)
-    drawn = natural_poses(KNOWN, generator_for(0, "known poses"))
-    poses = torch.cat([body.poses["seen"][:: 400 // KNOWN].cpu(), drawn]).double().to(device)
+    seen, drawn = body.poses["seen"], natural_poses(KNOWN, generator_for(0, "known poses"))
+    poses = torch.cat([seen[:: len(seen) // KNOWN].cpu(), drawn]).double().to(device)
     mean = blended(body, torch.full((1, PEOPLE), 1 / PEOPLE, dtype=torch.float64, device=device))
     posed = pose_body(mean, torch.zeros(len(poses), dtype=torch.int64, device=device), poses)
     middle = posed.median(dim=1).values
