@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from functools import cache
 
@@ -22,10 +21,9 @@ from posebench.defenses import DEFENSES
 from posebench.defenses.mls import MLSProjection
 from posebench.defenses.snap import nearest_on_surface, snapped
 from posebench.errors import InputError
-from posebench.interfaces import Defense
 from posebench.rng import generator_for
 from posebench.victims import Defended
-from tests.toys import Toy, random_points
+from tests.toys import Toy, made_defense, random_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -172,7 +170,7 @@ def test_one_flying_point_is_brought_back_to_the_surface() -> None:
 @pytest.mark.usefixtures("fitted_once")
 @pytest.mark.parametrize("name", ["snap", "mls"])
 def test_straight_through_gives_the_bare_gradient_behind_the_defended_output(name: str) -> None:
-    defense, pose = made_or_skipped(name), body_cloud()
+    defense, pose = made_defense(name), body_cloud()
     weights = random_points(1, 800, seed=5).float()
     victim = Toy(lambda given, identity: identity.replace(given.points.square() * weights))
     start = pose.points.clone().requires_grad_(True)
@@ -198,16 +196,10 @@ def test_settings_that_cannot_be_are_refused() -> None:
 # ---- moving least squares
 
 
-def made_or_skipped(name: str) -> Defense:
-    if name == "mls":
-        pytest.importorskip("compas_cgal", reason="needs compas_cgal, the extra mls")
-    return DEFENSES[name]()
-
-
 def test_mls_keeps_planes_and_thins_the_noise_of_a_sphere() -> None:
     """A plane is a quadric: nothing moves. Of k points that weigh alike a fit of six coefficients
     keeps 6 / k of the noise's variance on average."""
-    defense = made_or_skipped("mls")
+    defense = made_defense("mls")
     flat = random_points(1, 300).float() * torch.tensor([1.0, 1.0, 0.0])
     torch.testing.assert_close(defense(Clouds.dense(flat)).points, flat, rtol=0, atol=1e-6)
     sphere = torch.nn.functional.normalize(random_points(1, 4000, seed=1), dim=2)
@@ -222,7 +214,7 @@ def test_mls_keeps_planes_and_thins_the_noise_of_a_sphere() -> None:
 
 
 def test_mls_keeps_order_and_rows_apart() -> None:
-    defense, points = made_or_skipped("mls"), random_points(2, 60)
+    defense, points = made_defense("mls"), random_points(2, 60)
     pose = Clouds.from_list([points[0], points[1, :30]])
     order = torch.randperm(60, generator=generator_for(1))
     both = defense(pose)
@@ -238,7 +230,7 @@ def test_mls_keeps_order_and_rows_apart() -> None:
 
 
 def test_mls_refuses_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    defense = made_or_skipped("mls")
+    defense = made_defense("mls")
     with pytest.raises(InputError, match="at least as many points, got one of 11"):
         defense(Clouds.dense(random_points(1, 11)))
     with pytest.raises(InputError, match="neighbours must be at least 6"):
@@ -251,4 +243,3 @@ def test_mls_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("posebench.defenses.mls.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'posebench\[mls\]'"):
         DEFENSES["mls"]()
-    assert importlib.util.find_spec("posebench") is not None

@@ -39,8 +39,8 @@ REACH = 0.5
 """Metres beyond which a distance counts as this when starts are compared."""
 
 WIDTHS = (0.5, 0.03)
-"""Metres: widths of the robust function at the first step and at the last. At first a limb that lies
-a forearm's length away must still pull; with 0.2 one of two bodies ended tangled."""
+"""Metres: widths of the robust function at the first step and at the last. At first a limb that
+lies a forearm's length away must still pull; with 0.2 one of two bodies ended tangled."""
 
 RENEW = 2
 """Steps that keep the same nearest points."""
