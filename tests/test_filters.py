@@ -130,7 +130,9 @@ def test_a_fit_is_of_a_cloud_and_not_of_its_order_or_its_neighbours() -> None:
     assert not together.points[0, 500:].any()
     moved = (alone[1] - alone[0]).norm(dim=1)
     assert float(moved[torch.arange(800) != 7].mean()) < 0.003
-    assert float((alone[1][7] - cloud[7]).norm()) < 0.5 * float((flying[7] - cloud[7]).norm())
+    # On the body, where it lies nearest, which need not be where it came from.
+    assert float((flying[7] - cloud).norm(dim=1).min()) > 0.3
+    assert float((alone[1][7] - cloud).norm(dim=1).min()) < 0.1
 
 
 def test_a_body_of_the_family_is_approached() -> None:
