@@ -12,6 +12,7 @@ from posebench.benchmark.checks.findings import Checked, checks_table, read_chec
 from posebench.benchmark.checks.suite import VICTIM_FLAGS
 from posebench.benchmark.evaluation.cost import VictimCost, costs_below
 from posebench.benchmark.evaluation.parts_record import read_parts
+from posebench.benchmark.records.studies import FloorStudy, QualityStudy, read_study
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.ascents import ascent_table
 from posebench.benchmark.reports.claims import claim_table
@@ -19,14 +20,14 @@ from posebench.benchmark.reports.corruptions import corruption_tables
 from posebench.benchmark.reports.costs import costs_markdown
 from posebench.benchmark.reports.csv_table import csv_text
 from posebench.benchmark.reports.defences import Row, defence_points, defence_rows, defence_table
-from posebench.benchmark.reports.floor_table import floor_table, read_floors
+from posebench.benchmark.reports.floor_table import floor_table
 from posebench.benchmark.reports.leaderboard import headline, markdown_text
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.peers import peers_table, read_peers
-from posebench.benchmark.reports.quality import quality_table, read_study
+from posebench.benchmark.reports.quality import quality_table
 from posebench.benchmark.reports.robust_study import study_steps, study_table
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import shown_records
@@ -98,14 +99,16 @@ def marked_tables(
     records: list[Record], costs: list[VictimCost], defended: list[Row], out: Path
 ) -> dict[str, list[str]]:
     """Name -> lines of every table that a page may mark."""
-    floors = read_floors(out / "studies" / "floor.json")
+    floor = read_study(FloorStudy, out / "studies" / "floor.json")
+    quality = read_study(QualityStudy, out / "studies" / "quality.json")
+    floors = () if floor is None else floor.floors
     return {
         "headline": headline(records),
         "ascents": ascent_table(records),
         "claims": claim_table(records),
         "robust-training": robust_table(records, floors),
         "floor": floor_table(floors),
-        "quality": quality_table(read_study(out / "studies" / "quality.json")),
+        "quality": quality_table(() if quality is None else quality.runs),
         "robust-study": study_table(records, study_steps(out / "costs")),
         "defences": defence_table(defended),
         "splits": splits_table(records),
