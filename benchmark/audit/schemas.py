@@ -14,7 +14,7 @@ from posebench.benchmark.checks.findings import CheckRecord
 from posebench.benchmark.evaluation.cost import Costs
 from posebench.benchmark.evaluation.parts_record import PartsRecord
 from posebench.benchmark.records.schema import DRAFT, record_schema, schema_of
-from posebench.benchmark.records.studies import FloorStudy, QualityStudy
+from posebench.benchmark.records.studies import FloorStudy
 from posebench.benchmark.records.types import Json
 from posebench.files import write_atomically
 
@@ -29,7 +29,6 @@ def published() -> dict[str, Json]:
         "costs": Costs,
         "floor": FloorStudy,
         "parts": PartsRecord,
-        "quality": QualityStudy,
     }
     made = {
         name: {"$schema": DRAFT, "$id": f"urn:posebench:{name}:1", **schema_of(kind)}
