@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
-from inspect import signature
-from typing import TYPE_CHECKING, TypeVar, cast
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from posebench.errors import InputError
 from posebench.registry import Registry
@@ -118,6 +118,8 @@ ATTACKS.register(
     "the worst case over random search, APGD with two losses, and C&W",
 )
 
+Setting: TypeAlias = bool | int | float | str
+"""What files may give as a setting of an attack."""
 
 A = TypeVar("A")
 
@@ -142,24 +144,55 @@ def attack(name: str) -> Callable[[type[A]], type[A]]:
 
 
 def make_attack(
-    name: str, budget: Budget, iterations: int | None = None, objective: str | None = None
+    name: str,
+    budget: Budget,
+    iterations: int | None = None,
+    objective: str | None = None,
+    settings: Mapping[str, Setting] | None = None,
 ) -> Attack:
     """An attack by name; ``iterations`` and ``objective`` None leave the attack's own.
 
+    ``settings`` are other arguments of its class.
+
     Raises:
-        InputError: unknown name, or iterations or an objective for an attack that has none.
+        InputError: unknown name, or what the attack has no setting for.
     """
-    given = {"iterations": iterations, "objective": objective}
+    given: dict[str, Setting | None] = {"iterations": iterations, "objective": objective}
     given = {key: value for key, value in given.items() if value is not None}
+    for key in settings or {}:
+        if key in given:
+            raise InputError(f"{key} is given twice, once among the settings")
+    given |= settings or {}
     for key in given:
         if not takes(name, key):
             raise InputError(f"attack {name!r} takes no {key}")
-    return ATTACKS[name](budget, **given)
+    try:
+        return maker_of(name)(budget, **given)
+    except TypeError as error:
+        if not settings:
+            raise
+        raise InputError(f"attack {name!r} refuses its settings: {error}") from error
+
+
+def maker_of(name: str) -> Callable[..., Attack]:
+    """What makes the attack of this name from a budget: a class of the registry, or of another
+    library for a name such as "foolbox:L2PGD" (``posebench.attacks.adapters``).
+
+    Raises:
+        InputError: unknown name.
+    """
+    if ":" not in name:
+        return ATTACKS[name]
+    from posebench.attacks.adapters import named
+
+    return named(name)
 
 
 def takes(name: str, setting: str) -> bool:
-    """Whether the attack of this name has a setting of that name."""
-    return setting in signature(ATTACKS[name]).parameters
+    """Whether the attack of this name has a setting of that name, or may have any."""
+    known = signature(maker_of(name)).parameters
+    anything = any(each.kind is Parameter.VAR_KEYWORD for each in known.values())
+    return setting != "budget" and (setting in known or anything)
 
 
 def attack_name(attack: Attack) -> str:
@@ -196,6 +229,7 @@ __all__ = [
     "attack_name",
     "attack_version",
     "make_attack",
+    "maker_of",
     "pose_gradient",
     "project",
     "run_attack",

@@ -1,4 +1,7 @@
-"""Defences: explicit registry, name -> what makes a defence without arguments."""
+"""Defences: explicit registry, name -> what makes a defence without arguments.
+
+``snap``, which needs the embedded body, joins when ``posebench.benchmark`` is imported.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 from posebench.registry import Registry
 
 if TYPE_CHECKING:
+    from posebench.defenses.mls import MLSProjection
     from posebench.defenses.radius import RadiusOutlierRemoval
     from posebench.defenses.random import GaussianSmoothing, KNNMean, RandomDrop
     from posebench.defenses.sor import SOR
@@ -22,6 +26,7 @@ else:
             "SOR": "posebench.defenses.sor",
             "GaussianSmoothing": "posebench.defenses.random",
             "KNNMean": "posebench.defenses.random",
+            "MLSProjection": "posebench.defenses.mls",
             "PartitionMedian": "posebench.defenses.subsets",
             "RadiusOutlierRemoval": "posebench.defenses.radius",
             "RandomDrop": "posebench.defenses.random",
@@ -50,6 +55,11 @@ DEFENSES.register(
     "drops points with few neighbours within a radius",
 )
 DEFENSES.register(
+    "mls",
+    "posebench.defenses.mls:MLSProjection",
+    "each point is put on a quadric through its neighbours; extra mls",
+)
+DEFENSES.register(
     "subset-median",
     "posebench.defenses.subsets:SubsetMedian",
     "median of the outputs over random subsets of the points",
@@ -71,6 +81,7 @@ __all__ = [
     "SOR",
     "GaussianSmoothing",
     "KNNMean",
+    "MLSProjection",
     "PartitionMedian",
     "RadiusOutlierRemoval",
     "RandomDrop",

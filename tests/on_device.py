@@ -29,6 +29,7 @@ from posebench.interfaces import Budget
 from posebench.rng import generator_for
 from tests.simulated_device import NAME, DeviceError, Simulation, simulated
 from tests.tiny_training import same_weights, tiny
+from tests.toys import made_defense
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -282,10 +283,9 @@ def test_every_attack_and_defence_runs_on_the_device_alone(
         for setting in ("iterations", "queries", "restarts", "looks"):
             if hasattr(made, setting):
                 made = replace(made, **{setting: 2})  # type: ignore[type-var]
-    guard = None if defense is None else DEFENSES[defense]()
-    for setting in ("votes", "draws", "groups"):
-        if hasattr(guard, setting):
-            guard = replace(guard, **{setting: 2})  # type: ignore[type-var]
+    guard = None
+    if defense is not None:
+        guard = made_defense(defense, votes=2, draws=2, groups=2, steps=2)
     given = Evaluation(
         network,
         (made,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 import posebench
-from posebench.attacks import CW, EOT, FGM, PGD, attack_name, run_attack
+from posebench.attacks import CW, EOT, FGM, PGD, attack_name, make_attack, run_attack
 from posebench.attacks.adapters import (
     ARTAttack,
     FoolboxAttack,
@@ -27,13 +28,17 @@ from posebench.attacks.adapters import (
 )
 from posebench.attacks.counting import counting
 from posebench.attacks.minimum import minimum_eps
+from posebench.benchmark.audit.rebuild import rebuild_attack
 from posebench.benchmark.evaluation.harness import evaluate
 from posebench.benchmark.evaluation.metrics import perturbation_norms
+from posebench.benchmark.reports.peers import PEERS
+from posebench.benchmark.runs.grid_file import read_grids
 from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Batch, Budget, Victim
-from posebench.objective import pmd
+from posebench.objective import aligned, pmd
 from posebench.rng import generator_for
+from posebench.threats import THREATS
 from tests.toys import Counting, Toy, random_batch, random_points, small
 
 pytestmark = [
@@ -343,7 +348,7 @@ def test_evaluate_takes_a_foreign_attack_like_any_other() -> None:
     record = evaluate(victim, attack=foreign, samples=2, vertices=800)
     made = record.cell.attack
     assert made is not None
-    assert made.name == attack_name(foreign) == "foolbox-l2pgd"
+    assert made.name == attack_name(foreign) == "foolbox:L2PGD"
     names = {"FoolboxAttack": FoolboxAttack, "Budget": Budget}
     assert eval(made.settings, names) == foreign, "a repr that rebuilds it"
     assert record.metrics.attack.norms["rms"].max == pytest.approx(0.02, rel=1e-5)
@@ -360,11 +365,128 @@ def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None
     exec(code.replace(": 20", ": 5"), {})
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in lines] == [
-        "foolbox-l2pgd",
-        "torchattacks-pgdl2",
-        "art-projectedgradientdescent",
+        "foolbox:L2PGD",
+        "torchattacks:PGDL2",
+        "art:ProjectedGradientDescent",
     ]
     assert all(float(value) > 1e-3 for _, value in lines)
+
+
+# ---- threat models
+
+
+def test_a_cap_a_vertex_holds_while_they_climb() -> None:
+    """They know no such cap and step as far as the Linf ball goes; what the victim meets keeps it,
+    and so the last pose that it met is the one that the library's own projection leaves."""
+    budget = Budget(0.05, "l2_vertex")
+    settings = {"steps": 4, "rel_stepsize": 1.0}
+    foreign = needed(FoolboxAttack, budget, "LinfPGD", settings)
+    for victim, batch in (curved(), case("npt-mp")):
+        counting = Counting(victim, [])
+        result = run_attack(foreign, counting, batch, generator=generator_for(0))
+        clean = batch.pose.points
+        for row in range(len(batch)):
+            seen = counting.seen[row * 4 : row * 4 + 4]
+            reached = torch.cat([(pose - clean[row]).norm(dim=2) for pose in seen])
+            assert reached.max() <= 0.05 * (1 + 1e-5)
+            assert reached[1:].amax(dim=1).min() >= 0.05 * (1 - 1e-5), "and steps reach it"
+        assert perturbation_norms(batch.pose, result.pose)["l2_vertex"].max() <= 0.05
+        assert (result.loss > pmd(victim(batch.pose, batch.identity), batch.target)).all()
+    with pytest.raises(InputError, match="the budget is in l2_vertex and shown in linf"):
+        run_attack(FoolboxAttack(budget, "L2PGD"), *curved())
+
+
+def test_the_objective_decides_what_the_cross_entropy_grows_with() -> None:
+    victim, both = curved()
+    batch = both.select(slice(0, 1))
+    model = as_classifier(victim, batch, low=-9.0, high=9.0, tau=1e-3, objective="aligned")
+    first, second = model(model.scaled(batch.pose.points[0])).tolist()[0]
+    expected = aligned(victim(batch.pose, batch.identity), batch.target).item()
+    assert second - first == pytest.approx(expected / 1e-3 - 1)
+    foreign = needed(FoolboxAttack, Budget(0.05), "L2PGD", {"steps": 3}, objective="aligned")
+    result = run_attack(foreign, victim, both, generator=generator_for(0))
+    found = aligned(victim(result.pose, both.identity), both.target)
+    torch.testing.assert_close(result.loss, found.detach())
+
+
+def test_a_threshold_of_each_pair_lets_success_seekers_climb() -> None:
+    """Every pair is above this tau already, so torchattacks' APGD leaves it; then it climbs."""
+    foreign = needed(TorchattacksAttack, Budget(0.05), "APGD", {"steps": 5}, tau=1e-5)
+    victim, batch = curved()
+    clean = reached(victim, batch, batch.pose)
+    left = run_attack(foreign, victim, batch, generator=generator_for(0))
+    assert torch.equal(left.pose.points, batch.pose.points)
+    climbed = run_attack(replace(foreign, tau_rel=1.01), victim, batch, generator=generator_for(0))
+    assert (climbed.loss > 1.3 * clean).all()
+    assert (climbed.backwards, climbed.forwards) == (6, 8), "the threshold's look is counted"
+
+
+# ---- names
+
+
+PGD_NAMES = [
+    (FoolboxAttack, "L2PGD", {"steps": 7, "rel_stepsize": 0.5}),
+    (TorchattacksAttack, "PGDL2", {"steps": 7, "alpha": 0.5}),
+    (ARTAttack, "ProjectedGradientDescent", {"max_iter": 7, "eps_step": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("make", "cls", "settings"), PGD_NAMES)
+def test_they_are_made_and_rebuilt_by_name(make: Make, cls: str, settings: dict[str, Any]) -> None:
+    expected = needed(make, Budget(0.05), cls, settings, tau_rel=2.0, objective="aligned")
+    name = f"{make.package}:{cls}"
+    made = make_attack(name, Budget(0.05), 7, "aligned", {"step": 0.5, "tau_rel": 2.0})
+    assert made == expected
+    assert attack_name(made) == name
+    assert rebuild_attack(name, repr(made)) == made
+    with pytest.raises(InputError, match=r"cell\.attack is"):
+        rebuild_attack(f"{make.package}:Other", repr(made))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "part"),
+    [
+        ("fulbox:L2PGD", {}, "unknown library of attacks 'fulbox': did you mean 'foolbox'?"),
+        ("foolbox:L2PDG", {}, "did you mean 'L2PGD'?"),
+        ("foolbox:L2PGD", {"stepsss": 3}, "did you mean 'steps'?"),
+        ("foolbox:L2PGD", {"budget": 3}, "takes no budget"),
+        ("fgm", {"step": 0.1}, "attack 'fgm' takes no step"),
+        ("vertex-adam", {"step": "far"}, "attack 'vertex-adam' refuses its settings"),
+        ("vertex-adam", {"iterations": 3}, "iterations is given twice"),
+    ],
+)
+def test_names_and_settings_that_are_not_known(
+    name: str, settings: dict[str, Any], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("foolbox", reason="needs foolbox, an optional extra")
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would complain first
+    iterations = 5 if "iterations" in settings else None
+    with pytest.raises(InputError, match=re.escape(part)) as caught:
+        make_attack(name, Budget(0.05), iterations, settings=settings)
+    assert "\n" not in str(caught.value)
+
+
+def peers_of_the_sweep() -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Every peer of ``sweep peers`` with its threat model and one of its settings."""
+    found = {}
+    for grid in read_grids("peers"):
+        for name, threat in itertools.product(grid.attacks, grid.threats):
+            if ":" in name:
+                found[name, threat] = dict(grid.settings[0])
+    return [(name, threat, name.partition(":")[0], each) for (name, threat), each in found.items()]
+
+
+@pytest.mark.parametrize(("name", "threat", "package", "settings"), peers_of_the_sweep())
+def test_iterations_of_the_peers_are_gradients(
+    name: str, threat: str, package: str, settings: dict[str, Any]
+) -> None:
+    """What the table of docs/attacks.md compares at: torchattacks' APGD takes one more."""
+    pytest.importorskip(package, reason=f"needs {package}, an optional extra")
+    model = THREATS[threat]
+    made = make_attack(name, model.budget, 4, model.objective, settings)
+    result = run_attack(made, *curved(), generator=generator_for(0))
+    assert result.backwards == 4 + (name == "torchattacks:APGD")
+    assert any(name in peer.names for peer in PEERS)
 
 
 # ---- misuse
@@ -411,7 +533,9 @@ def test_attacks_that_do_not_fit_are_refused(
 def test_settings_that_the_budget_gives_are_refused() -> None:
     with pytest.raises(InputError, match="eps comes from the budget"):
         TorchattacksAttack(Budget(0.05), "PGDL2", {"eps": 1.0})
-    for norm in ("l2_vertex", "drop", "add"):
+    with pytest.raises(InputError, match="summary_writer writes files"):
+        ARTAttack(Budget(0.05), "ProjectedGradientDescent", {"summary_writer": "here"})
+    for norm in ("smooth", "drop", "add"):
         with pytest.raises(InputError, match=f"not '{norm}'"):
             FoolboxAttack(Budget(0.05, cast(Any, norm)), "L2PGD")
 

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 import posebench
+from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.cli.app import main
+from posebench.benchmark.evaluation.cost import measure_cost, read_costs
 from posebench.benchmark.records.store import parse_record, read_record
 from posebench.benchmark.reports.repeat import repeat_command
 from posebench.benchmark.training.loop import initial_network
@@ -548,8 +550,53 @@ def test_cost_prints_and_writes_every_victim(cli: Cli, tmp_path: Path) -> None:
         assert cost["parameters"] == sum(p.numel() for p in network.parameters())
         assert f"{cost['parameters']:,}" in outcome.out
         assert 0 < cost["forward_ms"] < 60_000
-    for bad in (["--victim", "nptt"], ["--size", "tinny"], ["--repeats", 0]):
+    for bad in (
+        ["--victim", "nptt"], ["--size", "tinny"], ["--repeats", 0], ["--defense", "sorr"],
+        ["--recipe", "robust-study", "--victim", "npt"], ["--recipe", "robust-stud"],
+    ):  # fmt: skip
         assert_refused(cli("cost", *bad, "--out", tmp_path / "no.json"), tmp_path / "no.json")
+
+
+def test_cost_of_defences_and_of_training_steps(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "costs.json"
+    outcome = cli(
+        "cost", "--size", "tiny", "--repeats", 1, "--device", "cpu", "--out", out,
+        "--victim", "npt-mp", "--defense", "partition-median",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    (median,) = read_costs(out).costs
+    assert median.defense == "partition-median"
+    assert "npt-mp+partition-median" in outcome.out
+    assert median.forward_ms > 3 * measure_cost("npt-mp", "tiny", "cpu", 1).forward_ms, (
+        "25 forwards"
+    )
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        """
+        victim = "npt-mp"
+        size = "tiny"
+        points = 64
+        pose_points = 64
+        adversarial = { threat = "point-5cm", clean_share = 0.0 }
+        [[run]]
+        name = "clean"
+        adversarial = { clean_share = 1.0 }
+        [[run]]
+        name = "attacked"
+        adversarial = { iterations = 9 }
+        """,
+        encoding="utf-8",
+    )
+    words = ["cost", "--recipe", recipe, "--repeats", 3, "--device", "cpu", "--out", out]
+    outcome = cli(*words)
+    assert outcome.code == 0, outcome
+    assert "attacked: " in outcome.out
+    found = read_costs(out)
+    assert found.costs == ()
+    clean, attacked = found.steps
+    assert (clean.run, clean.times_first, attacked.run) == ("clean", 1.0, "attacked")
+    assert attacked.times_first > 2, "nine attack gradients"
+    assert not file_problems(out)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ import sys
 sys.modules.update(dict.fromkeys(BLOCKED))  # None: as if not installed
 """
 OPTIONAL = ("jaxtyping", "beartype", "scipy", "pandas", "trimesh", "matplotlib", "open3d", "anny",
-            "roma", "fast_simplification", "hypothesis", "pytest", "h5py", "ray",
+            "roma", "fast_simplification", "hypothesis", "pytest", "h5py", "ray", "compas_cgal",
             *FOREIGN)  # fmt: skip
 
 

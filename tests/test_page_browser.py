@@ -17,6 +17,7 @@ import pytest
 from posebench.benchmark.records.store import cell_path, write_record
 from posebench.benchmark.reports import result_page
 from posebench.benchmark.reports.build import write_tables
+from posebench.benchmark.reports.defences import Point
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.retarget.trust import Trust
 from tests.made_records import made
@@ -197,6 +198,33 @@ def test_curves_follow_the_choice(visit: Visit) -> None:
     assert page.locator("#success-curve path.series").first.get_attribute("d") != before
     choices.nth(1).select_option("adversarial")
     assert page.locator("#pmd-curve path.series").count() == 4
+
+
+def test_defences_are_marks_as_large_as_they_cost(browser: Browser, tmp_path: Path) -> None:
+    clean, worst = (10.0, 9.0, 11.0), (40.0, 30.0, 50.0)
+    near = Point("npt", "clean", "none", "point-2cm", clean, worst, "oblivious", 1.0, 8)
+    points = [
+        near,
+        replace(near, defense="<b>sor</b>", worst=(35.0, 30.0, 45.0), access="adaptive", times=4.0),
+        replace(near, victim="npt-mp", training="robust", worst=(20.0, 15.0, 25.0), times=None),
+        replace(near, threat="sparse", worst=(400.0, 300.0, 500.0)),
+    ]
+    (tmp_path / "page.html").write_text(page_text([made()], [], "", "", points), encoding="utf-8")
+    visit = Visit(browser, tmp_path / "page.html")
+    page, marks = visit.page, visit.page.locator("#defences-chart path.mark")
+    assert marks.count() == 3
+    scales = [str(marks.nth(i).get_attribute("transform")).split("scale(")[1] for i in range(3)]
+    assert sorted(scales) == ["1)", "1)", "2)"], "area, so twice as wide"
+    assert "<b>sor</b>" in visit.texts("#defences-key")[0]
+    page.locator("#defences-form select").nth(0).select_option("sparse")
+    assert marks.count() == 1
+    page.locator("#defences-form select").nth(1).select_option("npt-mp")
+    assert marks.count() == 0
+    visit.leave()
+    visit = Visit(browser, BOARDS / "index.html")
+    drawn = json.loads(str(visit.page.locator("#data").text_content()))["defences"]
+    assert visit.page.locator("#defences").is_visible() == bool(drawn)
+    visit.leave()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1400, "dark")])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.data.anny import Anny, PoseTransferTask
 from posebench.benchmark.evaluation.pose_floor import pose_floor
 from posebench.benchmark.records.environment import environment
-from posebench.benchmark.reports.floor_table import Floor, floor_table, read_floors, write_floors
+from posebench.benchmark.records.studies import Floor, FloorStudy, read_study, write_study
+from posebench.benchmark.reports.floor_table import floor_table
 from posebench.benchmark.reports.robust_training import robust_table
 
 IDS = torch.arange(2)
@@ -58,14 +61,19 @@ def test_a_pair_does_not_depend_on_its_batch(task: PoseTransferTask) -> None:
 
 
 def test_floors_are_written_read_and_tabled(tmp_path: Path) -> None:
-    found = [Floor("point-2cm", "f" * 64, (1e-4, 2e-4), environment("cpu"))]
-    write_floors(found, tmp_path / "floor.json")
-    assert read_floors(tmp_path / "floor.json") == found
-    assert floor_table(found)[-1].startswith("| `point-2cm` | 2 | 1.5 [")
-    assert floor_table(read_floors(tmp_path / "none.json")) == ["-"]
+    floor = Floor("point-2cm", "f" * 64, (1e-4, 2e-4))
+    study, path = FloorStudy("posebench/floor/1", (floor,), environment("cpu")), tmp_path / "a.json"
+    write_study(path, study)
+    assert read_study(FloorStudy, path) == study
+    assert not file_problems(path)
+    write_study(path, replace(study, floors=()))
+    assert [each.field for each in file_problems(path)] == ["floors"]
+    assert floor_table([floor])[-1].startswith("| `point-2cm` | 2 | 1.5 [")
+    assert floor_table([]) == ["-"]
+    assert read_study(FloorStudy, tmp_path / "none.json") is None
 
 
 def test_the_floor_stands_above_the_networks_of_the_robust_table() -> None:
-    floor = Floor("point-5cm", "f" * 64, (1e-4, 2e-4), environment("cpu"))
+    floor = Floor("point-5cm", "f" * 64, (1e-4, 2e-4))
     assert robust_table([], [floor])[2].startswith("| exact transfer (pose floor) | - | 2 | 0 |")
     assert robust_table([]) == ["-"]

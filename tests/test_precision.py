@@ -20,7 +20,8 @@ from posebench.benchmark.gate.config import checked_table, read_cell
 from posebench.benchmark.records.form import record_from_json, record_to_json
 from posebench.benchmark.records.store import read_record, record_path, write_record
 from posebench.benchmark.reports.build import tables
-from posebench.benchmark.runs.grid import grid_settings, read_grids
+from posebench.benchmark.runs.grid import grid_settings
+from posebench.benchmark.runs.grid_file import read_grids
 from posebench.cloud import Clouds
 from posebench.defenses import SOR
 from posebench.errors import InputError

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from posebench.benchmark.reports.quality import (
-    changes,
-    collect,
-    quality_table,
-    read_study,
-    write_study,
-)
+from posebench.benchmark.audit.validate import file_problems
+from posebench.benchmark.records.studies import QualityStudy, read_study, write_study
+from posebench.benchmark.reports.quality import changes, collect, quality_table
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.errors import InputError
@@ -47,13 +43,15 @@ def run(tmp_path: Path) -> Path:
 def test_what_cards_and_logs_say_reaches_the_table(run: Path, tmp_path: Path) -> None:
     found = collect(run.parent)
     path = tmp_path / "studies" / "quality.json"
-    write_study(found, path)
-    assert read_study(path) == found
+    study = QualityStudy("posebench/quality/1", tuple(found))
+    write_study(path, study)
+    assert read_study(QualityStudy, path) == study
+    assert not file_problems(path)
     card = (read_weights(run / "weights.safetensors") or {})["card"]
     mean = 1e4 * card["splits"]["anny/seen"]["clean_pmd"]["mean"]
     row = f"| npt | nothing | 40 | {card['samples_seen']:,} | 7.0 | {mean:.1f} |"
     assert quality_table(found)[-1] == row
-    assert quality_table(read_study(tmp_path / "none.json")) == ["-"]
+    assert quality_table([]) == ["-"]
 
 
 def test_a_change_is_named() -> None:

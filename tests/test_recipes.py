@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from posebench.benchmark.training.recipe import DEFAULT_RECIPES, adversarial_part, recipe_for
+from posebench.benchmark.training.recipe import (
+    DEFAULT_RECIPES,
+    adversarial_part,
+    flat_recipe,
+    recipe_for,
+)
 from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.errors import InputError
 
@@ -36,6 +41,7 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         "options",
         "surface",
         "robust",
+        "robust-study",
         "quality",
         "widths",
     ],
@@ -46,6 +52,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
         "accelerator", "table2", "table5", "options", "surface", "robust", "quality", "widths",
+        "robust-study",
     }  # fmt: skip
 
 
@@ -55,6 +62,8 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
         ("", "holds no"),
         ("run = 3", "holds no"),
         ("runs = []", "did you mean 'run'"),
+        ("stesp = 3\n[[run]]\nname = 'a'", "did you mean 'steps'"),
+        ("steps = 'many'\n[[run]]\nname = 'a'\nvictim = 'npt'", "a: steps must be a whole"),
         ("[[run]]\nvictim = 'npt'", "lacks 'name'"),
         ("[[run]]\nname = 'a'", "lacks 'victim'"),
         ("[[run]]\nname = 'a'\nvictim = 'nptt'", "unknown victim 'nptt'"),
@@ -85,6 +94,46 @@ def test_bad_recipes_name_what_is_wrong(text: str, part: str, tmp_path: Path) ->
     with pytest.raises(InputError, match=part) as error:
         read_recipes(str(path))
     assert str(path) in str(error.value)
+
+
+def test_what_stands_above_all_runs_is_every_runs(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        """
+        victim = "npt"
+        steps = 7
+        adversarial = { threat = "point-2cm", iterations = 5 }
+        [[run]]
+        name = "a"
+        [[run]]
+        name = "b"
+        victim = "npt-mp"
+        steps = 9
+        adversarial = { iterations = 1 }
+        """,
+        encoding="utf-8",
+    )
+    one, two = (run.recipe for run in read_recipes(str(path)))
+    assert (one.victim, one.steps, two.victim, two.steps) == ("npt", 7, "npt-mp", 9)
+    parts = one.adversarial, two.adversarial
+    assert [part and (part.threat, part.iterations) for part in parts] == [
+        ("point-2cm", 5),
+        ("point-2cm", 1),
+    ]
+
+
+def test_the_study_changes_one_thing_at_a_time() -> None:
+    """Equal visits, rates and start; each run differs from the second in one setting."""
+    runs = read_recipes("robust-study")
+    base = flat_recipe(asdict(runs[1].recipe))
+    for run in runs:
+        found = flat_recipe(asdict(run.recipe))
+        changed = {key for key in base | found if base.get(key) != found.get(key)}
+        wanted = 0 if run is runs[1] else 1
+        if found["attack"] == "n-fgm":  # brings its own noise and takes one step
+            changed -= {"iterations", "random_start"}
+        assert len(changed) == wanted, (run.name, changed)
+        assert run.start == "shipped"
 
 
 def test_missing_recipes(tmp_path: Path) -> None:

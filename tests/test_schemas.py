@@ -19,6 +19,7 @@ FILES = {
     "record.schema.json": "records/**/*.json",
     "check.schema.json": "checks/*.json",
     "costs.schema.json": "costs/*.json",
+    "floor.schema.json": "studies/floor.json",
     "parts.schema.json": "parts/*.json",
 }
 """Schema -> the files of this repository that it is about."""

@@ -21,11 +21,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posebench.attacks import FGM, IFGM, Add, Drop, Noise, Transfer, Universal
+from posebench.attacks import FGM, IFGM, Add, Drop, Noise, Transfer, Universal, VertexAdam
 from posebench.benchmark.cli.app import main
 from posebench.benchmark.evaluation.access import Surrogate
 from posebench.benchmark.evaluation.harness import evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
+from posebench.benchmark.evaluation.settings import evaluation_of
 from posebench.benchmark.records.store import (
     cell_path,
     parse_record,
@@ -34,13 +35,15 @@ from posebench.benchmark.records.store import (
     record_text,
 )
 from posebench.benchmark.runs import processes as sweep_workers
-from posebench.benchmark.runs.grid import grid_settings, read_grids
+from posebench.benchmark.runs.grid import grid_settings
+from posebench.benchmark.runs.grid_file import read_grids
 from posebench.benchmark.runs.processes import ATTEMPTS, Worker, run_processes
 from posebench.benchmark.runs.sweep import (
     Job,
     plan_sweep,
     remaining,
     run_here,
+    source_of,
     write_outcomes,
 )
 from posebench.benchmark.training.loop import initial_network
@@ -208,6 +211,22 @@ def test_a_grid_is_the_product_of_its_lists_without_what_does_not_apply(
     assert keys == sorted(keys, key=lambda key: grid.attacks.index(key[0]))
 
 
+def test_sets_of_settings_are_cells_of_their_own(weights: Path, tmp_path: Path) -> None:
+    """The same set written in another order is the same cell."""
+    more = "{ step = 0.1, restarts = 2 }, { step = 0.2 }, { restarts = 2, step = 0.1 }"
+    text = f"attacks = ['none', 'vertex-adam']\niterations = 4\nsettings = [{more}]"
+    jobs = planned(small(weights, tmp_path, text), tmp_path)
+    made = [
+        evaluation_of(job.settings.evaluation, source_of(job.settings.evaluation)) for job in jobs
+    ]
+    budget = Budget(0.08)
+    assert [each.attacks for each in made] == [
+        (None,),
+        (VertexAdam(budget, 4, restarts=2, step=0.1),),
+        (VertexAdam(budget, 4, step=0.2),),
+    ]
+
+
 def test_weights_by_pattern_and_victim(weights: Path, tmp_path: Path) -> None:
     text = f"weights = '{weights}/*.safetensors'\nsize = 'tiny'\nvictims = 'npt'\n"
     (grid,) = read_grids(str(write_grid(tmp_path, text)))
@@ -248,6 +267,11 @@ BAD = {
     "attacks = 'none'\neps = 0.1": "eps needs an attack",
     "attacks = 'drop'\nnorm = 'l2'": "have their own norm",
     "iterations = 3": "'fgm' takes no iterations",
+    "settings = { objective = 'aligned', step = 1 }": "'fgm' takes no step",
+    "settings = 'step'": "settings must be a table such as { step = 0.1 } or a list of them",
+    "settings = { step = [1] }": "settings.step must be a number, a name or true or false, got [1]",
+    "attacks = 'none'\nsettings = { step = 1 }": "settings needs an attack",
+    "attacks = 'fulbox:PGD'": "unknown library of attacks 'fulbox': did you mean 'foolbox'?",
     "trainings = 'clean'": "trainings choose among weights = 'shipped'",
     "weights = 'nowhere/*.safetensors'": "weights 'nowhere/*.safetensors': no such file",
     "weights = 'shipped'": "name the victims",
@@ -283,7 +307,7 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, options, page, robust, splits, "
+            "no such file; shipped are ascents, corruptions, options, page, peers, robust, splits, "
             "surface, table2, table5",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from posebench.benchmark.runs.grid import read_grids
+from posebench.benchmark.runs.grid_file import read_grids
 from posebench.benchmark.runs.ray_cluster import run_ray
 from posebench.benchmark.runs.sweep import plan_sweep, run_here, write_outcomes
 from posebench.benchmark.training.loop import initial_network

@@ -28,6 +28,7 @@ from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims.weights import shipped_path
 from tests.made_records import made
+from tests.toys import made_defense
 
 RECORDS = Path(__file__).resolve().parent.parent / "leaderboards" / "records"
 COMMITTED = sorted(RECORDS.glob("anny-seen/npt-mp-compact-clean/fgm-0.08-rms-l2-sor-adaptive-*"))[0]
@@ -47,7 +48,7 @@ def test_attacks_are_rebuilt_from_their_repr(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(DEFENSES))
 def test_defences_are_rebuilt_from_their_repr(name: str) -> None:
-    made = DEFENSES[name]()
+    made = made_defense(name)
     assert repr(rebuild_defense(name, repr(made))) == repr(made)
 
 

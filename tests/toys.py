@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import pytest
 import torch
 from torch import Generator, Tensor, nn
 
 from posebench.attacks import ATTACKS, make_attack
 from posebench.cloud import Clouds
-from posebench.interfaces import Attack, AttackResult, Batch, Budget, Victim, VictimSpec
+from posebench.defenses import DEFENSES
+from posebench.interfaces import Attack, AttackResult, Batch, Budget, Defense, Victim, VictimSpec
 from posebench.norms import Norm
 from posebench.rng import generator_for
 from posebench.victims import VICTIMS, PoseTransferNetwork
@@ -121,3 +123,15 @@ def _quick(name: str) -> Callable[[Budget], Attack]:
 APART = ("pt-ensemble", "universal", "drop", "add", "sparse", "transfer")
 QUICK = {name: _quick(name) for name in ATTACKS if name not in APART}
 """Attacks that move the points of a batch, with little effort; the others have their own tests."""
+
+
+def made_defense(name: str, **smaller: int) -> Defense:
+    """The defence of this name with those of the settings that it has, such as fewer ``steps``.
+
+    A skipped test where its library, an optional extra, is not installed.
+    """
+    if name == "mls":
+        pytest.importorskip("compas_cgal", reason="needs compas_cgal, the extra mls")
+    made = DEFENSES[name]()
+    heeded = {key: value for key, value in smaller.items() if hasattr(made, key)}
+    return replace(made, **heeded)  # type: ignore[type-var]

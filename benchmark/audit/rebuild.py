@@ -10,7 +10,8 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from posebench.attacks import ATTACKS
+from posebench.attacks import attack_name, maker_of
+from posebench.attacks.adapters import Named
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Budget, Defense
@@ -27,7 +28,11 @@ def rebuild_attack(name: str, settings: str) -> Attack:
     Raises:
         InputError: unknown attack, settings of another class, or anything but constants in them.
     """
-    made: Attack = _rebuild(settings, "attack_settings", {"Budget": Budget}, ATTACKS[name])
+    wanted = maker_of(name)
+    foreign = wanted.made if isinstance(wanted, Named) else None
+    made: Attack = _rebuild(settings, "attack_settings", {"Budget": Budget}, foreign or wanted)
+    if foreign and attack_name(made) != name:  # all of a library's attacks have one class of ours
+        raise InputError(f"cell.attack is {name!r}, cell.attack_settings are {attack_name(made)!r}")
     objective = getattr(made, "objective", "pmd")
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)

@@ -14,6 +14,7 @@ from posebench.benchmark.checks.findings import CheckRecord
 from posebench.benchmark.evaluation.cost import Costs
 from posebench.benchmark.evaluation.parts_record import PartsRecord
 from posebench.benchmark.records.schema import DRAFT, record_schema, schema_of
+from posebench.benchmark.records.studies import FloorStudy
 from posebench.benchmark.records.types import Json
 from posebench.files import write_atomically
 
@@ -23,7 +24,12 @@ FOLDER = Path(records.__file__).parent / "schemas"
 
 def published() -> dict[str, Json]:
     """Name of a file in ``FOLDER`` -> its schema."""
-    kinds: dict[str, type] = {"check": CheckRecord, "costs": Costs, "parts": PartsRecord}
+    kinds: dict[str, type] = {
+        "check": CheckRecord,
+        "costs": Costs,
+        "floor": FloorStudy,
+        "parts": PartsRecord,
+    }
     made = {
         name: {"$schema": DRAFT, "$id": f"urn:posebench:{name}:1", **schema_of(kind)}
         for name, kind in kinds.items()

@@ -31,6 +31,7 @@ from posebench.benchmark.records.consistency import SINGLE, name_problems
 from posebench.benchmark.records.form import LEVELS, SCHEMA, plain
 from posebench.benchmark.records.json_files import Problem, read_json, shortly
 from posebench.benchmark.records.store import record_path, record_problems
+from posebench.benchmark.records.studies import FloorStudy, QualityStudy
 from posebench.benchmark.records.types import Cell, Json, Record, Weights
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
@@ -89,9 +90,21 @@ def check_problems(check: CheckRecord, path: Path) -> Iterator[Problem]:
 
 
 def costs_problems(costs: Costs, path: Path) -> Iterator[Problem]:
-    """A file without a victim."""
-    if not costs.costs:
+    """A file without a victim or a run."""
+    if not (costs.costs or costs.steps):
         yield Problem("costs", "holds none")
+
+
+def floor_problems(study: FloorStudy, path: Path) -> Iterator[Problem]:
+    """No floor, or one without pairs."""
+    if not study.floors or not all(each.errors for each in study.floors):
+        yield Problem("floors", "holds none, or one without pairs")
+
+
+def quality_problems(study: QualityStudy, path: Path) -> Iterator[Problem]:
+    """No run, or one that was not evaluated."""
+    if not study.runs or not all(each.seen for each in study.runs):
+        yield Problem("runs", "holds none, or one without pairs")
 
 
 KINDS: dict[str, FileKind[Any]] = {
@@ -102,6 +115,8 @@ KINDS: dict[str, FileKind[Any]] = {
         typed(PartsRecord), lambda record, path: parts_problems(record)
     ),
     SAMPLE_SCHEMA: FileKind[Sample](typed(Sample), lambda sample, path: sample_problems(sample)),
+    "posebench/floor/1": FileKind[FloorStudy](typed(FloorStudy), floor_problems),
+    "posebench/quality/1": FileKind[QualityStudy](typed(QualityStudy), quality_problems),
     BASELINE_SCHEMA: FileKind[Baseline](baseline_from_json, lambda baseline, path: ()),
 }
 """What a file calls its schema -> its type and the checks that go beyond it."""

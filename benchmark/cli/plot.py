@@ -73,6 +73,27 @@ def curves(
     typer.echo(str(out))
 
 
+@app.command(epilog="Example:\n\n- posebench plot defences --out defences.png")
+def defences(
+    out: Out,
+    records: Records = Path("leaderboards/records"),
+    costs: Annotated[Path, typer.Option(help="Folder with files of 'posebench cost'.")] = Path(
+        "leaderboards/costs"
+    ),
+) -> None:
+    """Clean error against worst case of every defence of the sweep 'defences', and its cost."""
+    from posebench.benchmark.evaluation.cost import costs_below
+    from posebench.benchmark.reports.defence_picture import draw_defences
+    from posebench.benchmark.reports.defences import defence_points, defence_rows
+    from posebench.benchmark.reports.pictures import check_ending
+    from posebench.benchmark.reports.selection import records_below
+
+    check_ending(out)
+    rows = defence_rows(records_below(records), costs_below(costs))
+    draw_defences(defence_points(rows), out)
+    typer.echo(str(out))
+
+
 @app.command(
     epilog="Example:\n\n- posebench plot heat --victim npt --victim gct --samples 16 --out heat.png"
 )

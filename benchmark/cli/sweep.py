@@ -82,7 +82,7 @@ def sweep(
     One record per cell, as of 'posebench run'. A cell that fails costs no other: exit code 1.
     """
     from posebench.benchmark.evaluation.devices import resolve_device
-    from posebench.benchmark.runs.grid import read_grids
+    from posebench.benchmark.runs.grid_file import read_grids
     from posebench.benchmark.runs.sweep import plan_sweep, remaining
     from posebench.errors import InputError
 

@@ -36,6 +36,8 @@ Examples:
 
 - posebench train --victim npt --threat point-5cm --start shipped
 
+- posebench train --victim npt --threat point-5cm --awp 0.005 --start shipped
+
 - posebench train --victim npt --regime open --start shipped
 
 - posebench train --recipe accelerator --budget 25m
@@ -67,6 +69,7 @@ def train(
     random_start: train_options.RandomStart = None,
     consistency: train_options.Consistency = None,
     mixed: train_options.Mixed = False,
+    awp: train_options.Awp = None,
     start: train_options.Start = None,
     budget: train_options.Budget = None,
     device: train_options.Device = "auto",
@@ -91,6 +94,7 @@ def train(
         "threat": threat, "eps": eps, "eps_low": eps_low, "iterations": iterations,
         "clean_share": clean_share, "sor": sor or None, "schedule": eps_schedule,
         "random_start": random_start, "consistency": consistency, "mixed": mixed or None,
+        "awp": awp,
     }  # fmt: skip
     changes: Options = {
         "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,

@@ -132,6 +132,13 @@ Mixed = Annotated[
         rich_help_panel=ADVERSARIAL,
     ),
 ]
+Awp = Annotated[
+    float | None,
+    typer.Option(
+        help="Attack the weights, too, by so much of each layer's size (AWP); such as 0.005.",
+        rich_help_panel=ADVERSARIAL,
+    ),
+]
 Start = Annotated[
     str | None,
     typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),

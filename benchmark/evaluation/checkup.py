@@ -25,6 +25,7 @@ REQUIRED = (
 EXTRAS: dict[str, tuple[str, ...]] = {
     "open3d": ("open3d",),
     "dfaust": ("h5py",),
+    "mls": ("compas_cgal",),
     "ray": ("ray",),
     "body": ("anny", "roma", "fast_simplification", "rtree"),
     "foolbox": ("foolbox",),

@@ -1,6 +1,8 @@
 """What a victim costs: time of a forward, parameters, size on disk, peak memory (Table 4).
 
-Each victim is measured in a process of its own, so that the peak memory is its alone.
+With a defence in front of it, too; what a step of training costs is measured by
+``training.step_cost``. Each victim is measured in a process of its own, so that the peak memory is
+its alone.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,11 +26,13 @@ from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.form import plain
 from posebench.benchmark.records.json_files import read_json
 from posebench.benchmark.records.types import Environment
+from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.fields import STRICT, Count, Least, Name, Positive
 from posebench.files import write_atomically
-from posebench.interfaces import Batch
-from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork
+from posebench.interfaces import Batch, Victim
+from posebench.victims import SIZES, VICTIMS
+from posebench.victims.wrappers import Defended
 
 
 @dataclass(frozen=True)
@@ -59,53 +63,75 @@ class VictimCost:
     figures are rough."""
     gradient_mb: Positive
     """Likewise with the gradient."""
+    defense: Name | None = None
+    """Registry name of the defence in front of it; None without one."""
 
 
-def measure_cost(victim: str, size: str, device: str, repeats: int) -> VictimCost:
+@dataclass(frozen=True)
+class StepCost:
+    """Of a step of training, measured in turns with the other runs of its file."""
+
+    __pydantic_config__ = STRICT
+
+    run: Name
+    """Of a recipe file."""
+    step_ms: Positive
+    """Median time of a step."""
+    times_first: Positive
+    """Median ratio of a step to that of the file's first run in the same turn."""
+
+
+def measure_cost(
+    victim: str, size: str, device: str, repeats: int, defense: str | None = None
+) -> VictimCost:
     """Measure in this process; see :func:`measure_apart`."""
     width, vertices = SIZES[size].width, SIZES[size].vertices
     batch = load_task("anny/seen", samples=1, vertices=vertices).batch(torch.tensor([0])).to(device)
     network = VICTIMS[victim](width).to(device).eval().requires_grad_(False)
     count = sum(parameter.numel() for parameter in network.parameters())
+    system: Victim = network if defense is None else Defended(network, DEFENSES[defense]())
     idle = peak_memory(device)
 
     def forward() -> None:
         with torch.no_grad():
-            network(batch.pose, batch.identity)
+            system(batch.pose, batch.identity)
 
     forward_ms = _median_ms(forward, device, repeats)
     forward_mb = (peak_memory(device) - idle) / 1e6
-    gradient_ms = _median_ms(lambda: _input_gradient(network, batch), device, repeats)
+    gradient_ms = _median_ms(lambda: _input_gradient(system, batch), device, repeats)
     gradient_mb = (peak_memory(device) - idle) / 1e6
     return VictimCost(
         victim, size, width, vertices, count, 4 * count / 1e6,
-        forward_ms, gradient_ms, forward_mb, gradient_mb,
+        forward_ms, gradient_ms, forward_mb, gradient_mb, defense,
     )  # fmt: skip
 
 
-def _input_gradient(network: PoseTransferNetwork, batch: Batch) -> None:
+def _input_gradient(system: Victim, batch: Batch) -> None:
     points = batch.pose.points.clone().requires_grad_(True)
-    output = network(batch.pose.replace(points), batch.identity)
+    output = system(batch.pose.replace(points), batch.identity)
     torch.autograd.grad((output.points - batch.target.points).square().mean(), points)
 
 
 def _median_ms(call: Callable[[], None], device: str, repeats: int) -> float:
     times = []
     for _ in range(repeats + 1):
-        _finish(device)
+        finish(device)
         start = time.perf_counter()
         call()
-        _finish(device)
+        finish(device)
         times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times[1:])
 
 
-def _finish(device: str) -> None:
+def finish(device: str) -> None:
+    """Wait until the device has done what it was given."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
 
-def measure_apart(victim: str, size: str, device: str, repeats: int) -> VictimCost:
+def measure_apart(
+    victim: str, size: str, device: str, repeats: int, defense: str | None = None
+) -> VictimCost:
     """:func:`measure_cost` in a fresh process.
 
     Raises:
@@ -119,11 +145,13 @@ def measure_apart(victim: str, size: str, device: str, repeats: int) -> VictimCo
         size,
         device,
         str(repeats),
+        *([] if defense is None else [defense]),
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["killed, probably for want of memory"])[-1]
-        raise InputError(f"cost of {victim} ({size}) cannot be measured: {reason}")
+        behind = "" if defense is None else f" behind {defense}"
+        raise InputError(f"cost of {victim} ({size}){behind} cannot be measured: {reason}")
     return VictimCost(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -136,14 +164,18 @@ class Costs:
     schema: Literal["posebench/costs/1"]
     """The file's form."""
     costs: tuple[VictimCost, ...]
-    """A victim each."""
+    """A victim each, or a victim behind a defence."""
     environment: Environment
     """Where they were measured."""
+    steps: tuple[StepCost, ...] = ()
+    """A training run each."""
 
 
-def write_costs(path: Path, costs: list[VictimCost], device: str) -> None:
+def write_costs(
+    path: Path, costs: Sequence[VictimCost], device: str, steps: Sequence[StepCost] = ()
+) -> None:
     """All costs with where they were measured; JSON."""
-    content = Costs("posebench/costs/1", tuple(costs), environment(device))
+    content = Costs("posebench/costs/1", tuple(costs), environment(device), tuple(steps))
     write_atomically(path, json.dumps(plain(content), indent=1) + "\n")
 
 
@@ -156,6 +188,12 @@ def read_costs(path: Path) -> Costs:
     return decode(Costs, read_json(path), str(path))
 
 
+def costs_below(folder: Path) -> list[VictimCost]:
+    """What the files in a folder hold, by name; errors as :func:`read_costs`."""
+    return [cost for path in sorted(folder.glob("*.json")) for cost in read_costs(path).costs]
+
+
 if __name__ == "__main__":
-    name, wanted_size, where_to, times = sys.argv[1:]
-    sys.stdout.write(json.dumps(asdict(measure_cost(name, wanted_size, where_to, int(times)))))
+    name, wanted_size, where_to, times, *behind = sys.argv[1:]
+    measured = measure_cost(name, wanted_size, where_to, int(times), *behind)
+    sys.stdout.write(json.dumps(asdict(measured)))

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from posebench.attacks import make_attack, takes
+from posebench.attacks import Setting, make_attack, takes
 from posebench.benchmark.data.datasets import dataset_of, parse_task
 from posebench.benchmark.evaluation.access import Surrogate, check_access
 from posebench.benchmark.evaluation.metres import check_metres
@@ -47,6 +47,7 @@ class EvaluationSettings:
         eps_unit, norm: of the budgets, see ``Budget``; norm None is the attack's own.
         iterations: of the attack; None leaves its own number.
         objective: what the attack maximises, a key of ``OBJECTIVES``; None leaves its own.
+        settings: other arguments of the attack's class, (name, value) each.
         threat: threat model, which decides eps, eps_unit, norm and objective.
         access: what the attack sees; None for the attack's own.
         surrogate: victim name, for access "transfer".
@@ -68,6 +69,7 @@ class EvaluationSettings:
     norm: str | None = None
     iterations: int | None = None
     objective: str | None = None
+    settings: tuple[tuple[str, Setting], ...] = ()
     threat: str | None = None
     defense: str = NONE
     access: str | None = None
@@ -130,8 +132,10 @@ class EvaluationSettings:
                 if getattr(self, name) is not None:
                     raise InputError(f"--{name} needs an attack")
             return (None,)
+        others = dict(self.settings)
         return tuple(
-            make_attack(self.attack, each, self.iterations, self.objective) for each in budgets
+            make_attack(self.attack, each, self.iterations, self.objective, others)
+            for each in budgets
         )
 
     def made_defense(self) -> Defense | None:

@@ -49,8 +49,9 @@ NAMES = {"samples": "pairs"}
 LATER = {"objective": None, "regime": "protocol", "threat": None}
 """Keys that a baseline has only where they are not these: older baselines stay as they are."""
 
-ABSENT = ("surrogate", "seed", "precision")
-"""Fields of the settings that a gate decides itself: no surrogate, seeds of its own, float32."""
+ABSENT = ("surrogate", "seed", "precision", "settings")
+"""Fields of the settings that a gate decides itself: no surrogate, seeds of its own, float32, and
+the attack's own settings but for iterations and objective."""
 
 
 @dataclass(frozen=True)

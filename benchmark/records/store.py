@@ -57,7 +57,8 @@ def cell_path(folder: Path, cell: Cell) -> Path:
     victim = "-".join(part for part in named if part)
     attack = "clean"
     if cell.attack is not None:
-        attack = f"{cell.attack.name}-{cell.attack.eps:g}-{cell.attack.unit}-{cell.attack.norm}"
+        name = cell.attack.name.replace(":", "-")  # which not every file system takes
+        attack = f"{name}-{cell.attack.eps:g}-{cell.attack.unit}-{cell.attack.norm}"
     if cell.defense is not None:
         attack += f"-{cell.defense.name}-{cell.access}"
     return folder / cell.task.replace("/", "-") / victim / f"{attack}-{digest}.json"

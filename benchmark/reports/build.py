@@ -10,21 +10,25 @@ from pathlib import Path
 
 from posebench.benchmark.checks.findings import Checked, checks_table, read_checks
 from posebench.benchmark.checks.suite import VICTIM_FLAGS
-from posebench.benchmark.evaluation.cost import VictimCost, read_costs
+from posebench.benchmark.evaluation.cost import VictimCost, costs_below
 from posebench.benchmark.evaluation.parts_record import read_parts
+from posebench.benchmark.records.studies import FloorStudy, QualityStudy, read_study
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.ascents import ascent_table
 from posebench.benchmark.reports.claims import claim_table
 from posebench.benchmark.reports.corruptions import corruption_tables
 from posebench.benchmark.reports.costs import costs_markdown
 from posebench.benchmark.reports.csv_table import csv_text
-from posebench.benchmark.reports.floor_table import floor_table, read_floors
+from posebench.benchmark.reports.defences import Row, defence_points, defence_rows, defence_table
+from posebench.benchmark.reports.floor_table import floor_table
 from posebench.benchmark.reports.leaderboard import headline, markdown_text
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.page_samples import read_samples
 from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
-from posebench.benchmark.reports.quality import quality_table, read_study
+from posebench.benchmark.reports.peers import peers_table, read_peers
+from posebench.benchmark.reports.quality import quality_table
+from posebench.benchmark.reports.robust_study import study_steps, study_table
 from posebench.benchmark.reports.robust_training import robust_table
 from posebench.benchmark.reports.selection import shown_records
 from posebench.benchmark.reports.splits import splits_table
@@ -92,21 +96,26 @@ def marked_pages(folder: Path, made: Mapping[str, list[str]]) -> dict[Path, str]
 
 
 def marked_tables(
-    records: list[Record], costs: list[VictimCost], out: Path
+    records: list[Record], costs: list[VictimCost], defended: list[Row], out: Path
 ) -> dict[str, list[str]]:
     """Name -> lines of every table that a page may mark."""
-    floors = read_floors(out / "studies" / "floor.json")
+    floor = read_study(FloorStudy, out / "studies" / "floor.json")
+    quality = read_study(QualityStudy, out / "studies" / "quality.json")
+    floors = () if floor is None else floor.floors
     return {
         "headline": headline(records),
         "ascents": ascent_table(records),
         "claims": claim_table(records),
         "robust-training": robust_table(records, floors),
         "floor": floor_table(floors),
-        "quality": quality_table(read_study(out / "studies" / "quality.json")),
+        "quality": quality_table(() if quality is None else quality.runs),
+        "robust-study": study_table(records, study_steps(out / "costs")),
+        "defences": defence_table(defended),
         "splits": splits_table(records),
         **paper_tables(records, costs),
         **corruption_tables(records),
         "parts": parts_table(read_parts(out / "parts")),
+        "peers": peers_table(read_peers(out / "peers")),
         "checks": checks_table(out / "checks"),
         "victims": victims_table(),
     }
@@ -142,15 +151,18 @@ def tables(records_folder: Path, out: Path, pages: Path | None = None) -> dict[P
         text += (
             f"\nNot shown: {without_truth} records of pairs without a truth, which have no PMD.\n"
         )
-    costs: list[VictimCost] = []
     for path in sorted((out / "costs").glob("*.json")):
-        costs += read_costs(path).costs
-        text += "\n".join(costs_markdown(path)) + "\n"
+        text += "".join(f"{line}\n" for line in costs_markdown(path))
+    costs = costs_below(out / "costs")
+    defended = defence_rows(records, costs)
     files = {out / "results.csv": csv_text(records), out / "results.md": text}
-    marked = {} if pages is None else marked_pages(pages, marked_tables(records, costs, out))
+    marked = (
+        {} if pages is None else marked_pages(pages, marked_tables(records, costs, defended, out))
+    )
     explained = "" if pages is None else marked.get(pages / FLAGS_PAGE, "")
     version = version_words(records, out)
-    page = page_text(records, read_samples(out / "samples"), explained, version)
+    samples = read_samples(out / "samples")
+    page = page_text(records, samples, explained, version, defence_points(defended))
     return {**files, **marked, out / "index.html": page}
 
 

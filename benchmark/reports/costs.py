@@ -12,14 +12,16 @@ HEAD = ("victim", "size", "vertices", "parameters", "MB", "forward ms", "gradien
 
 
 def costs_markdown(path: Path) -> list[str]:
-    """The table of a file of costs; errors as :func:`read_costs`."""
+    """The table of a file of costs, none of one without victims; errors as :func:`read_costs`."""
     found = read_costs(path)
-    where = found.environment
+    if not found.costs:
+        return []
+    where, defended = found.environment, any(cost.defense for cost in found.costs)
     threads = "1 thread" if where.threads == 1 else f"{where.threads} threads"
     place = f"{where.device_name} ({where.device}, {threads})"
     lines = [
         "",
-        "## Cost of one pair (Table 4)",
+        f"## Cost of one pair {'behind defences' if defended else '(Table 4)'}",
         "",
         f"{place}, torch {where.torch}, commit {str(where.commit)[:7]}; median times. Memory",
         "above the idle state; `gradient` is a forward and the gradient to the pose.",
@@ -27,7 +29,8 @@ def costs_markdown(path: Path) -> list[str]:
     ]
     rows = []
     for cost in found.costs:
-        row = [cost.victim, cost.size, f"{cost.vertices}", f"{cost.parameters:,}"]
+        victim = cost.victim if cost.defense is None else f"{cost.victim} behind {cost.defense}"
+        row = [victim, cost.size, f"{cost.vertices}", f"{cost.parameters:,}"]
         others = cost.forward_ms, cost.gradient_ms, cost.forward_mb, cost.gradient_mb
         rows.append([*row, f"{cost.megabytes:.1f}", *(f"{value:.0f}" for value in others)])
     return lines + table(HEAD, rows)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from posebench.benchmark.records.types import Json, Record
+from posebench.benchmark.reports.defences import Point
 from posebench.benchmark.reports.markdown import UNIT
 from posebench.benchmark.reports.page_cells import cells
 from posebench.benchmark.reports.page_curves import TAUS, curves
@@ -26,7 +27,11 @@ PARTS = ("library.js", "charts.js", "viewer.js", "main.js")
 
 
 def page_text(
-    records: Sequence[Record], samples: Sequence[Json], flags: str, version: str = ""
+    records: Sequence[Record],
+    samples: Sequence[Json],
+    flags: str,
+    version: str = "",
+    defences: Sequence[Point] = (),
 ) -> str:
     """The whole page; ``flags`` is the text of docs/flags.md, which explains flags where shown,
     ``version`` the table's, empty where it has none."""
@@ -35,7 +40,9 @@ def page_text(
     scripts = [folder.joinpath(name).read_text(encoding="utf-8") for name in PARTS]
     parts = {
         "style": folder.joinpath("style.css").read_text(encoding="utf-8"),
-        "data": script_json(page_data(records, samples, flags) | {"version": version}),
+        "data": script_json(
+            page_data(records, samples, flags) | {"version": version, "defences": defences}
+        ),
         "scripts": "\n".join(f"<script>\n{script}</script>" for script in scripts),
     }
     return re.sub(r"<!--(style|data|scripts)-->", lambda found: parts[found[1]], page)

@@ -117,12 +117,13 @@ def table_5(records: list[Record]) -> list[str]:
 
 
 def table_options(records: list[Record]) -> list[str]:
-    """Adversarial training with other options; weights that are not shipped."""
+    """Adversarial training in the paper's ball with other options; weights that are not shipped."""
     head = ["victim", "options", "clean PMD", "FGM 0.02", "FGM 0.08", "PGD-20 0.08"]
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         recipe = record.cell.weights.recipe
-        if recipe and adversarial_part(recipe) and unshipped_plain(record):
+        part = adversarial_part(recipe)
+        if recipe and part and part.get("threat") is None and unshipped_plain(record):
             groups.setdefault((record.cell.victim, recipe_changes(recipe)), []).append(record)
     rows = []
     for (victim, changes), group in sorted(groups.items()):
@@ -133,7 +134,8 @@ def table_options(records: list[Record]) -> list[str]:
 
 def table_4(costs: list[VictimCost]) -> list[str]:
     """Size and time of one forward at the published size."""
-    measured = {cost.victim: cost for cost in costs if cost.size == "paper"}
+    bare = [cost for cost in costs if cost.size == "paper" and cost.defense is None]
+    measured = {cost.victim: cost for cost in bare}
     head = ["victim", "MB: paper", "measured", "forward ms: paper (V100)", "measured"]
     head += ["times NPT: paper", "measured"]
     rows = []

@@ -8,22 +8,17 @@ collects the runs' cards and logs; the networks themselves are not kept.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from posebench.benchmark.records.codec import decode
-from posebench.benchmark.records.form import plain
-from posebench.benchmark.records.json_files import read_json
-from posebench.benchmark.records.types import Environment, Json
+from posebench.benchmark.records.studies import QualityStudy, Tried, write_study
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.reports.markdown import NOTHING, table
 from posebench.benchmark.training.log import TrainingLog
 from posebench.benchmark.training.recipe import flat_recipe
 from posebench.errors import InputError
-from posebench.fields import STRICT
-from posebench.files import write_atomically
 from posebench.victims import SIZES, read_weights
 
 TASK = "anny/seen"
@@ -31,31 +26,6 @@ TASK = "anny/seen"
 
 BASE = "base"
 """What a victim's first run is called, after the victim."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A training run of the study.
-
-    Attributes:
-        name: of the run.
-        recipe: what it trained, as on its card.
-        pairs: seen in training.
-        cpu_seconds: processor time of its steps.
-        loss: training loss at its end, square metres.
-        seen: clean PMD on ``TASK``, each pair, square metres.
-        environment: where it was made.
-    """
-
-    __pydantic_config__ = STRICT
-
-    name: str
-    recipe: Json
-    pairs: int
-    cpu_seconds: float
-    loss: float
-    seen: tuple[float, ...]
-    environment: Environment
 
 
 def collect(folder: Path) -> list[Tried]:
@@ -88,20 +58,6 @@ def _of_run(folder: Path) -> Tried:
     return decode(Tried, made, str(folder))
 
 
-def write_study(tried: Iterable[Tried], path: Path) -> None:
-    """As JSON, each run with what repeats it."""
-    runs: list[Json] = [plain(each) for each in tried]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(runs, indent=1, sort_keys=True) + "\n")
-
-
-def read_study(path: Path) -> list[Tried]:
-    """What ``write_study`` wrote; nothing of a file that is not there."""
-    if not path.is_file():
-        return []
-    return [decode(Tried, each, str(path)) for each in read_json(path)]
-
-
 def quality_table(tried: Iterable[Tried]) -> list[str]:
     """A row a run: what it changes, its time, the pairs it saw, its error."""
     runs = {each.name: each for each in tried}
@@ -128,4 +84,5 @@ def changes(recipe: Json, base: Json) -> str:
 
 
 if __name__ == "__main__":
-    write_study(collect(Path(sys.argv[1])), Path(sys.argv[2]))
+    found = QualityStudy("posebench/quality/1", tuple(collect(Path(sys.argv[1]))))
+    write_study(Path(sys.argv[2]), found)

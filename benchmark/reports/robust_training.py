@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from posebench.benchmark.records.studies import Floor
 from posebench.benchmark.records.types import Record
-from posebench.benchmark.reports.floor_table import Floor
 from posebench.benchmark.reports.leaderboard import judged
 from posebench.benchmark.reports.markdown import NOTHING, interval, table
 from posebench.benchmark.reports.selection import WORST, find, shipped_plain, weights_of

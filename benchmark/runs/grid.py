@@ -1,12 +1,4 @@
-"""Sweep files: grids of cells as TOML.
-
-    size = "compact"                          # above all tables: for every grid
-    [[grid]]
-    victims = ["npt", "gct"]
-    attacks = ["fgm", "pgd"]
-    eps = [0.02, "0:0.16:9"]                  # single budgets, and a curve as of `posebench run`
-    defenses = ["none", "sor"]
-    access = ["oblivious", "adaptive"]
+"""Grids of cells: what a sweep runs; ``grid_file`` reads them from TOML.
 
 A grid is the product of its lists. What does not apply is left out, so that nothing runs twice:
 without an attack neither eps, norm, iterations nor access count, without a defence "adaptive" and
@@ -16,14 +8,13 @@ keep their own norm and access. What applies to no cell of its grid at all is re
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
+from posebench.attacks import Setting
 from posebench.benchmark.evaluation.settings import NONE, OWN_NORM, EvaluationSettings, eps_values
 from posebench.errors import InputError
 from posebench.norms import AccessKind
@@ -44,6 +35,7 @@ class Grid:
         weights: "shipped", "shipped:PATTERN", paths, or patterns of paths.
         trainings: of "shipped", keys of ``TRAININGS``; (): all that are shipped.
         eps: one or more budgets that belong together, as ``eps_values`` reads them.
+        settings: sets of other arguments of the attack, each a cell.
 
     The rest as in ``EvaluationSettings``.
     """
@@ -57,6 +49,7 @@ class Grid:
     eps_unit: str | None = None
     norm: tuple[str, ...] = ()
     objective: str | None = None
+    settings: tuple[tuple[tuple[str, Setting], ...], ...] = ()
     threats: tuple[str, ...] = ()
     iterations: int | None = None
     defenses: tuple[str, ...] = ("none",)
@@ -70,84 +63,9 @@ class Grid:
 
 
 KEYS_OF_ATTACKS = (
-    "eps", "eps_unit", "norm", "objective", "threats", "iterations", "access", "surrogate",
+    "eps", "eps_unit", "norm", "objective", "threats", "iterations", "settings", "access",
+    "surrogate",
 )  # fmt: skip
-
-NAMES = "a name or a list of names"
-KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(
-        (
-            "victims",
-            "weights",
-            "trainings",
-            "tasks",
-            "attacks",
-            "norm",
-            "threats",
-            "defenses",
-            "access",
-        ),
-        ((str,), NAMES),
-    ),
-    "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
-    "seeds": ((int,), "a whole number or a list of them"),
-    **dict.fromkeys(
-        ("eps_unit", "objective", "surrogate", "size", "precision"), ((str,), "a name")
-    ),
-    **dict.fromkeys(("iterations", "samples", "vertices"), ((int,), "a whole number")),
-}
-"""What TOML may hold for a key, and how to say so."""
-
-
-def read_grids(name: str) -> list[Grid]:
-    """The grids of a shipped sweep (by name) or of a TOML file.
-
-    Raises:
-        InputError: no such file, not TOML, an unknown key, or a value of the wrong kind.
-    """
-    path = Path(name)
-    shipped = Path(str(files("posebench.benchmark.runs").joinpath("sweeps")))
-    names = [each.stem for each in sorted(shipped.glob("*.toml"))]
-    if path.suffix != ".toml":
-        if name not in names:
-            raise unknown("sweep", name, [*names, "any FILE.toml"])
-        path = shipped / f"{name}.toml"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"sweep {path}: no such file; shipped are {', '.join(names)}") from error
-    except (OSError, ValueError) as error:  # also bad UTF-8 and bad TOML
-        raise InputError(f"sweep {path}: {error}") from error
-    tables = content.pop("grid", [{}])
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise InputError(f"sweep {path}: grids are written as [[grid]]")
-    if not tables:
-        raise InputError(f"sweep {path}: holds no [[grid]]")
-    defaults = _checked(content, f"sweep {path}")
-    return [
-        Grid(**{**defaults, **_checked(each, f"sweep {path}: grid {number}")})
-        for number, each in enumerate(tables, start=1)
-    ]
-
-
-def _checked(table: dict[str, Any], where: str) -> dict[str, Any]:
-    """A table's values as ``Grid`` takes them."""
-    known = {each.name: each.type for each in fields(Grid)}
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in known:
-            raise InputError(f"{where}: {unknown('key', key, known)}")
-        types, words = KINDS[key]
-        many = str(known[key]).startswith("tuple")
-        parts = value if many and isinstance(value, list) else [value]
-        for part in parts:
-            if not isinstance(part, types) or isinstance(part, bool):
-                raise InputError(f"{where}: {key} must be {words}, got {value!r}")
-        if not parts:
-            raise InputError(f"{where}: {key} is an empty list")
-        parts = [str(part) for part in parts] if key == "eps" else parts
-        found[key] = tuple(parts) if many else value
-    return found
 
 
 def grid_settings(grid: Grid) -> list[EvaluationSettings]:
@@ -160,12 +78,12 @@ def grid_settings(grid: Grid) -> list[EvaluationSettings]:
     check_used(grid)
     found: dict[EvaluationSettings, None] = {}
     for victim, path in grid_weights(grid):
-        for settings in _combinations(grid):
+        for settings in combinations(grid):
             found.setdefault(replace(settings, victim=victim, weights=path))
     return list(found)
 
 
-def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
+def combinations(grid: Grid) -> Iterator[EvaluationSettings]:
     """The product of a grid's lists, the victim left open."""
     axes = (
         grid.tasks,
@@ -176,8 +94,9 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
         grid.defenses,
         grid.access or (None,),
         grid.seeds,
+        grid.settings or ((),),
     )
-    for task, attack, norm, eps, threat, defense, access, seed in product(*axes):
+    for task, attack, norm, eps, threat, defense, access, seed, settings in product(*axes):
         if attack == NONE or (defense == NONE and access != "transfer"):
             access = None
         if attack == "transfer":
@@ -192,6 +111,7 @@ def _combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             objective=None if attack == NONE else grid.objective,
             threat=None if attack == NONE else threat,
             iterations=None if attack == NONE else grid.iterations,
+            settings=() if attack == NONE else settings,
             defense=defense,
             access=access,
             surrogate=grid.surrogate if transfers else None,

@@ -75,6 +75,8 @@ class Adversarial:
             carried over to regression. Costs one more forward of the attacked rows.
         mixed: against a threat model, a quarter of the attacked rows is bent by smooth fields up to
             the same caps, another has few points anywhere (``training.mixed``).
+        awp: None, or by what share of its size each layer is moved up the loss before the gradient
+            is taken (``training.awp``); 0.005 in its paper.
     """
 
     attack: str = "fgm"
@@ -90,6 +92,7 @@ class Adversarial:
     eps_low: float | None = None
     consistency: float | None = None
     mixed: bool = False
+    awp: float | None = None
 
     def __post_init__(self) -> None:
         if self.threat is not None:
@@ -110,6 +113,10 @@ class Adversarial:
         weight = self.consistency
         if weight is not None and not (math.isfinite(weight) and weight > 0):
             raise InputError(f"consistency must be a positive number, got {weight}")
+        if self.awp is not None and not (math.isfinite(self.awp) and self.awp >= 0):
+            raise InputError(f"awp must be 0 or a positive number, got {self.awp}")
+        if self.awp is not None and self.clean_share == 1:
+            raise InputError("awp needs attacked rows, and clean_share 1 leaves none")
         check_metres(self.budget, points=1)  # in metres, however many there are
         self.made(1.0)
 

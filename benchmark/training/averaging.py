@@ -18,10 +18,12 @@ class WeightAverage:
     """An exponential moving average of a network's parameters, on their device.
 
     Attributes:
+        limit: of the decay; 0 keeps the present weights alone.
         steps: updates since the start or the last :meth:`restart`.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, limit: float = DECAY) -> None:
+        self.limit = limit
         self._parameters = dict(network.named_parameters())
         self._means = {k: v.detach().clone() for k, v in self._parameters.items()}
         self.steps = 0
@@ -30,7 +32,7 @@ class WeightAverage:
     def update(self) -> None:
         """Move towards the network's present weights; nothing waits for the device."""
         self.steps += 1
-        decay = min(DECAY, (1 + self.steps) / (10 + self.steps))
+        decay = min(self.limit, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(list(self._means.values()), list(self._parameters.values()), 1 - decay)
 
     @torch.no_grad()

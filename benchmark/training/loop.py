@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from posebench.benchmark.evaluation.memory import start_peak
-from posebench.benchmark.training.averaging import WeightAverage
+from posebench.benchmark.training.averaging import DECAY, WeightAverage
 from posebench.benchmark.training.checkpoint import load_checkpoint
 from posebench.benchmark.training.distributed import rank_and_world, wait_for_all
 from posebench.benchmark.training.optimisers import make_optimisers
@@ -132,7 +132,7 @@ def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: HowToTrain) ->
     return State(
         recipe,
         network,
-        WeightAverage(network),
+        WeightAverage(network, DECAY if recipe.average is None else recipe.average),
         make_optimisers(network, recipe),
         part_generator(recipe, "training", how.device),
         first=recipe.first,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +83,8 @@ class Recipe:
             part, or that a clean run goes on from; None for fresh ones.
         regime: where pairs come from: "protocol", 16 identities in 400 poses as in the paper, or
             "open", people, poses and points drawn anew at every step.
+        average: limit of the decay of the weights' moving average, which a run ends with; None for
+            ``averaging.DECAY``, 0 for the last weights themselves.
     """
 
     victim: str
@@ -103,6 +105,7 @@ class Recipe:
     start: str | None = None
     network: Json = field(default_factory=dict)
     regime: str = "protocol"
+    average: float | None = None
 
     @property
     def clean_steps(self) -> int:
@@ -132,6 +135,8 @@ class Recipe:
                 raise InputError(f"{name} must be a positive number, got {getattr(self, name)}")
         if not 0 < self.decay <= 1:
             raise InputError(f"decay must be above 0 and at most 1, got {self.decay}")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise InputError(f"average must be at least 0 and below 1, got {self.average}")
         if not 0 <= self.surface <= 1:
             raise InputError(f"surface must be 0..1, got {self.surface}")
         if self.regime not in REGIMES:
@@ -247,9 +252,16 @@ def recipe_changes(recipe: Json) -> str:
     size = recipe.get("size")
     size = size if size in SIZES else "compact"
     usual = usual_recipe(victim, size, adversarial=bool(part), threat=threat)
-    found = flat_recipe(recipe)
-    odd = {k: found[k] for k in usual if k != "network" and found.get(k, usual[k]) != usual[k]}
-    return ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in odd.items())
+    odd = {k: v for k, v in flat_recipe(recipe).items() if k in SHOWN and v != usual.get(k)}
+    return ", ".join(f"{key.replace('_', ' ')} {shown_value(value)}" for key, value in odd.items())
+
+
+SHOWN = frozenset(each.name for kind in (Recipe, Adversarial) for each in fields(kind)) - {
+    "adversarial",
+    "network",
+    "start",
+}
+"""Settings that a recipe's changes are told by."""
 
 
 @lru_cache
@@ -259,5 +271,6 @@ def usual_recipe(victim: str, size: str, *, adversarial: bool, threat: str | Non
     return flat_recipe(asdict(recipe_for(victim, size=size, adversarial=part)))
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A setting as tables print it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

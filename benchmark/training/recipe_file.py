@@ -6,6 +6,9 @@ victim = "npt"
 start = "npt-clean"                  # go on from an earlier run of the file
 adversarial = { attack = "fgm", eps = 0.08 }
 share = 2                            # of a time budget, against the other runs' shares
+
+What stands above all tables is every run's, unless the run says otherwise; of ``adversarial`` key
+by key.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from posebench.benchmark.records.types import Json
 from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.recipe import Recipe, adversarial_part, recipe_for
 from posebench.errors import InputError
@@ -30,6 +34,15 @@ SHIPPED_ADVERSARIAL = "shipped-adversarial"
 
 SHIPPED_TRAININGS = {SHIPPED: "clean", SHIPPED_ADVERSARIAL: "adversarial"}
 """Starts that come with the library, and their training."""
+
+
+def kinds(made: type) -> dict[str, str]:
+    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
+    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
+
+
+ENTRY = {"whole_meshes": "bool", "share": "float", **kinds(Recipe)}
+"""Key of a run besides its name -> type of its value."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,13 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"recipe {path}: {error}") from error
-    check_keys(content, ("run",), path)
-    entries = content.get("run")
+    entries = content.pop("run", None)
+    check_keys(content, ["run", *ENTRY], path)
     if not isinstance(entries, list) or not entries:
         raise InputError(f"recipe {path}: holds no [[run]]")
     runs: list[TrainingRun] = []
     for entry in entries:
-        run = _read_run(entry, common, path)
+        run = _read_run(merged(content, entry), common, path)
         names = [each.name for each in runs]
         if run.name in names:
             raise InputError(f"recipe {path}: two runs are called {run.name!r}")
@@ -81,9 +94,20 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
     return runs
 
 
+def merged(shared: Json, entry: Any) -> Any:
+    """A run's table with what all runs share; tables in it are joined, too."""
+    if not isinstance(entry, dict):
+        return entry
+    tables = {
+        key: {**shared[key], **entry[key]}
+        for key in shared.keys() & entry.keys()
+        if isinstance(shared[key], dict) and isinstance(entry[key], dict)
+    }
+    return {**shared, **entry, **tables}
+
+
 def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
-    own = {"whole_meshes": "bool", "share": "float", **kinds(Recipe)}
-    check_keys(entry, ["name", *own], path)
+    check_keys(entry, ["name", *ENTRY], path)
     name = entry.get("name")
     for key in ("name", "victim"):
         if not isinstance(entry.get(key), str):
@@ -92,7 +116,7 @@ def _read_run(entry: Any, common: dict[str, Any], path: Path) -> TrainingRun:
         raise InputError(f"recipe {path}: name {name!r} is not a folder's name")
     where = f"recipe {path}: {name}"
     settings = {key: value for key, value in entry.items() if key != "name"}
-    check_kinds(settings, own, where)
+    check_kinds(settings, ENTRY, where)
     start, share = settings.pop("start", None), settings.pop("share", 1.0)
     if not (math.isfinite(share) and share > 0):
         raise InputError(f"{where}: share must be a positive number, got {share}")
@@ -127,11 +151,6 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "Adversarial": ((dict,), "a table"),
 }
 """What TOML may hold for a field of this type, and how to say so; a bool is no number."""
-
-
-def kinds(made: type) -> dict[str, str]:
-    """Name -> type of a recipe's fields, without "| None", which TOML cannot say."""
-    return {f.name: str(f.type).partition(" ")[0].partition("[")[0] for f in fields(made)}
 
 
 def check_kinds(table: dict[str, Any], wanted: dict[str, str], where: str) -> None:

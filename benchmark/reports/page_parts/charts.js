@@ -163,6 +163,38 @@ const Charts = (() => {
     }
   }
 
+  /**
+   * Marks in a plane, both axes logarithmic; the area of a mark is `size` times the smallest one's.
+   * points: [{x, y, size, colour, shape, filled, note}]
+   */
+  function scatter(host, points, { xLabel, yLabel, title }) {
+    const height = 380, left = 52, right = 18, top = 24, bottom = 46;
+    const { svg, width } = emptied(host, height, title);
+    if (!points.length) return;
+    const axis = (key, range) => {
+      const values = points.map((point) => point[key]);
+      return scaleLog().domain([Math.min(...values) * 0.8, Math.max(...values) * 1.3]).range(range);
+    };
+    const x = axis("x", [left, width - right]), y = axis("y", [height - bottom, top]);
+    const xTicks = logTicks(x, width - left - right), yTicks = logTicks(y, height - top - bottom);
+    svg.append("g").attr("class", "grid").selectAll("line").data(yTicks).join("line")
+      .attr("x1", left).attr("x2", width - right).attr("y1", y).attr("y2", y);
+    svg.append("g").attr("transform", `translate(${left},0)`)
+      .call(axisLeft(y).tickValues(yTicks).tickFormat(plain).tickSizeOuter(0));
+    svg.append("g").attr("transform", `translate(0,${height - bottom})`)
+      .call(axisBottom(x).tickValues(xTicks).tickFormat(plain).tickSizeOuter(0));
+    svg.append("text").attr("class", "label").attr("x", width - right).attr("y", height - 8)
+      .attr("text-anchor", "end").text(xLabel);
+    svg.append("text").attr("class", "label").attr("x", 4).attr("y", 11).text(yLabel);
+    const large = [...points].sort((a, b) => b.size - a.size); // small marks on top
+    const marks = svg.append("g").selectAll("path").data(large).join("path").attr("class", "mark")
+      .attr("d", (point) => shape(point.shape))
+      .attr("transform", (point) => `translate(${x(point.x)},${y(point.y)}) scale(${Math.sqrt(point.size)})`)
+      .attr("stroke", (point) => point.colour).attr("stroke-width", 1.6).attr("vector-effect", "non-scaling-stroke")
+      .attr("fill", (point) => point.colour).attr("fill-opacity", (point) => (point.filled ? 0.75 : 0.08));
+    withTip(marks, (point) => point.note);
+  }
+
   /** A legend entry: the mark itself as a small SVG, then its words. */
   function key(host, entries) {
     host.replaceChildren();
@@ -179,5 +211,5 @@ const Charts = (() => {
     }
   }
 
-  return { forest, hideTip, key, lines, showTip };
+  return { forest, hideTip, key, lines, scatter, showTip };
 })();

@@ -353,6 +353,46 @@
     }
   }
 
+  // ---- defences
+
+  const GUARD_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080"];
+  const GUARD_SHAPES = ["dot", "square", "diamond", "bar"];
+  const MOST_TIMES = 30; // larger marks would hide the others
+
+  let redrawDefences = () => {};
+
+  function defences() {
+    if (!DATA.defences.length) {
+      byId("defences").hidden = true;
+      document.querySelectorAll('a[href="#defences"]').forEach((link) => link.remove());
+      return;
+    }
+    const form = byId("defences-form"), guards = unique(DATA.defences.map((point) => point.defense));
+    const victims = unique(DATA.defences.map((point) => point.victim));
+    const threat = choice(form, "Threat model", unique(DATA.defences.map((point) => point.threat)).map((name) => [name, name]));
+    const victim = choice(form, "Network", [["all", "all"], ...victims.map((name) => [name, title(name)])]);
+    const colour = (name) => GUARD_COLOURS[guards.indexOf(name) % GUARD_COLOURS.length];
+    const shape = (name) => GUARD_SHAPES[victims.indexOf(name) % GUARD_SHAPES.length];
+    redrawDefences = () => {
+      const shown = DATA.defences.filter((point) => point.threat === threat.value && (victim.value === "all" || point.victim === victim.value));
+      const guarded = (point) => (point.defense === "none" ? "without a defence" : `behind ${point.defense}, worst ${point.access}`);
+      const time = (point) => (point.times === null ? "time not measured" : `${fixed(point.times)} times the network's time`);
+      Charts.scatter(byId("defences-chart"), shown.map((point) => ({
+        x: point.clean[0], y: point.worst[0], colour: colour(point.defense), shape: shape(point.victim), filled: point.training === "robust",
+        size: Math.min(MOST_TIMES, Math.max(1, point.times ?? 1)),
+        note: `${title(point.victim)}, ${trained(point.training)}, ${guarded(point)}\nclean ${interval(point.clean)}, worst ${interval(point.worst)}\n${point.pairs} pairs, ${time(point)}`,
+      })), { xLabel: "clean error ×10⁻⁴", yLabel: "worst case ×10⁻⁴", title: "Clean error and worst case of every defence" });
+      Charts.key(byId("defences-key"), [
+        ...guards.map((name) => ({ shape: "dot", colour: colour(name), label: name === "none" ? "no defence" : name })),
+        ...victims.map((name) => ({ shape: shape(name), colour: "var(--soft)", label: title(name) })),
+      ]);
+      byId("defences-note").textContent = `Networks of the sweep "defences", ${unique(shown.map((point) => point.pairs)).join(", ")} pairs. docs/defences.md has the same numbers as a table.`;
+    };
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", () => redrawDefences());
+    redrawDefences();
+  }
+
   // ---- all cells
 
   const COLUMNS = [
@@ -551,6 +591,7 @@
   look();
   curves();
   matrices();
+  defences();
   allCells();
   method();
   let width = innerWidth;
@@ -560,6 +601,7 @@
     Charts.hideTip();
     drawForest();
     redrawCurves();
+    redrawDefences();
   });
   addEventListener("scroll", Charts.hideTip, { passive: true });
   document.documentElement.dataset.ready = "true";
