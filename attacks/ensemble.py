@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar, Literal
 
@@ -36,7 +36,7 @@ from posebench.attacks.apgd import APGD
 from posebench.attacks.gradient import check_counts, pose_values
 from posebench.attacks.projection import project
 from posebench.attacks.query import Query
-from posebench.attacks.restarts import Ascent, better, random_start
+from posebench.attacks.restarts import better, random_start
 from posebench.attacks.sparse import Sparse
 from posebench.attacks.vertex_adam import VertexAdam
 from posebench.cloud import Clouds
@@ -71,9 +71,15 @@ Start = Literal["clean", "best", "search", "edge", "shaken"]
 class Round:
     """One ascent, and where it starts."""
 
-    ascent: Ascent
+    ascent: VertexAdam | APGD | Sparse
     start: Start
     gradients: int
+
+    def within(self, left: int) -> Round:
+        """The same with no more gradients than are left."""
+        if left >= self.gradients:
+            return self
+        return Round(replace(self.ascent, iterations=left), self.start, left)
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,7 @@ class PTEnsemble:
             rows = found.going_on(self.most)
             if not len(rows):
                 break
+            each = each.within(self.most - int(found.spent[rows[0]]))  # all have spent the same
             part = batch.select(rows)
             own = generator_for(seed, "round", number, device=best.device)
             former = part.pose.replace(best[rows])

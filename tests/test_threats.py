@@ -160,7 +160,17 @@ def test_the_ensemble_is_no_weaker_than_its_first_round_and_says_what_it_spent(t
     assert (spent >= LEAST).all()
     assert spent.double().mean() <= result.backwards
     late = result.effort.late_gain
-    assert ((late < ENOUGH) | (spent >= attack.most)).all()
+    assert ((late < ENOUGH) | (spent == attack.most)).all()
+
+
+@pytest.mark.parametrize("most", [30, 230])
+def test_the_ensemble_spends_no_more_than_it_may(most: int) -> None:
+    batch = random_batch((20, 20))
+    attack = PTEnsemble(Budget(0.02, "l2_vertex"), objective="aligned", most=most)
+    result = run_attack(attack, echo(batch), batch, generator=generator_for(6))
+    assert result.effort is not None
+    assert result.effort.gradients.tolist() == [most, most]
+    assert result.backwards == most
 
 
 def test_an_ensemble_does_not_depend_on_its_batch_and_eps_0_is_the_clean_pose() -> None:
