@@ -68,7 +68,7 @@ def completed(line: str) -> list[str]:
         ("posebench run --victim np", ["npt-mp", "npt"]),
         ("posebench run --attack p", ["pgd", "pt-ensemble"]),
         ("posebench run --attack n", ["noise", "none"]),
-        ("posebench run --defense s", ["sor", "smooth", "subset-median"]),
+        ("posebench run --defense s", ["sor", "smooth", "subset-median", "snap"]),
         ("posebench run --task anny/un", ["anny/unseen", "anny/unseen-bent"]),
         ("posebench run --access a", ["adaptive"]),
         ("posebench transfer --pose-unit m", ["m", "mm"]),

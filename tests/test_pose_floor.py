@@ -68,7 +68,7 @@ def test_floors_are_written_read_and_tabled(tmp_path: Path) -> None:
     assert not file_problems(path)
     write_study(path, replace(study, floors=()))
     assert [each.field for each in file_problems(path)] == ["floors"]
-    assert floor_table([floor])[-1].startswith("| `point-2cm` | 2 | 1.5 [")
+    assert floor_table([floor])[-1].startswith("| point-2cm | 2 | 1.5 [")
     assert floor_table([]) == ["-"]
     assert read_study(FloorStudy, tmp_path / "none.json") is None
 

@@ -307,8 +307,8 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, options, page, peers, robust, splits, "
-            "surface, table2, table5",
+            "no such file; shipped are ascents, corruptions, defences, options, page, peers, "
+            "robust-study, robust, splits, surface, table2, table5",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),

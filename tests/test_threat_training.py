@@ -197,7 +197,8 @@ def test_recipes_name_the_threat_and_older_ones_keep_their_meaning() -> None:
     assert "threat" not in found["adversarial"]
     made = Recipe(**{**found, "adversarial": Adversarial(**found["adversarial"])})
     named = {each.partition(":")[0] for each in differences(found, made)}
-    assert named <= {"decay", "surface", "regime", "mixed"}, "settings younger than those weights"
+    younger = {"decay", "surface", "regime", "mixed", "muon"}
+    assert named <= younger, "settings younger than those weights"
     assert card.training_name(made) == "adversarial"
     for run in read_recipes("robust"):
         assert (card.training_name(run.recipe), run.start) == ("robust", "shipped")

@@ -45,7 +45,7 @@ def floor_table(found: Iterable[Floor]) -> list[str]:
     rows = []
     for each in found:
         summary = summarise(np.array(each.errors))
-        rows.append([f"`{each.threat}`", str(len(each.errors)), interval(summary)])
+        rows.append([each.threat, str(len(each.errors)), interval(summary)])
     return table(["threat model", "pairs", "pose floor x1e-4"], rows) if rows else [NOTHING]
 
 
