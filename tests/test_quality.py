@@ -35,8 +35,13 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "npt-base"
     folder.mkdir(parents=True)
     shutil.copy(shipped_path("npt", "compact"), folder / "weights.safetensors")
-    row = Progress(9, 9, 7e-4, 0.0, 0.0, 50.0, 300.0, 0.0, 0, cpu_seconds=40.0)
-    (folder / "log.jsonl").write_text(json.dumps(asdict(row)) + "\n", encoding="utf-8")
+    # Interrupted after 30 of 40 s.
+    rows = [
+        Progress(step, 9, 7e-4, 0.0, 0.0, 50.0, 300.0, 0.0, 0, cpu_seconds=cpu)
+        for step, cpu in ((3, 15.0), (6, 30.0), (9, 10.0))
+    ]
+    lines = "".join(json.dumps(asdict(row)) + "\n" for row in rows)
+    (folder / "log.jsonl").write_text(lines, encoding="utf-8")
     return folder
 
 

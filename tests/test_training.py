@@ -231,6 +231,22 @@ class Shift(PoseTransferNetwork):
         return pose + self.by
 
 
+def test_without_muon_adam_steps_every_parameter_at_its_rate(tmp_path: Path) -> None:
+    recipe = tiny("npt", muon=False, rate=0.004, warmup=0)
+    network = initial_network(recipe)
+    (adam,) = make_optimisers(network, recipe)
+    assert isinstance(adam, torch.optim.Adam)
+    held = {id(each) for group in adam.param_groups for each in group["params"]}
+    assert held == {id(each) for each in network.parameters()}
+    set_rates([adam], recipe, 0)
+    assert adam.param_groups[0]["lr"] == 0.004
+    told: list[Progress] = []
+    train(recipe, tmp_path, report=told.append)
+    times = [each.cpu_seconds for each in told]
+    assert times == sorted(times)
+    assert times[-1] > 0
+
+
 def test_a_network_without_matrices_trains_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ collects the runs' cards and logs; the networks themselves are not kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from posebench.benchmark.records.codec import decode
@@ -17,6 +18,7 @@ from posebench.benchmark.records.studies import QualityStudy, Tried, write_study
 from posebench.benchmark.records.types import Json
 from posebench.benchmark.reports.markdown import NOTHING, table
 from posebench.benchmark.training.log import TrainingLog
+from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import flat_recipe
 from posebench.errors import InputError
 from posebench.victims import SIZES, read_weights
@@ -50,12 +52,18 @@ def _of_run(folder: Path) -> Tried:
         "name": folder.name,
         "recipe": card["recipe"],
         "pairs": card["samples_seen"],
-        "cpu_seconds": log[-1].cpu_seconds,
+        "cpu_seconds": spent(log),
         "loss": log[-1].loss,
         "seen": card["splits"][TASK]["clean_pmd"]["per_sample"],
         "environment": card["environment"],
     }
     return decode(Tried, made, str(folder))
+
+
+def spent(log: Sequence[Progress]) -> float:
+    """Processor seconds of a run, whose count begins again after each interruption."""
+    ends = [a.cpu_seconds for a, b in pairwise(log) if b.cpu_seconds < a.cpu_seconds]
+    return sum(ends) + log[-1].cpu_seconds
 
 
 def quality_table(tried: Iterable[Tried]) -> list[str]:
