@@ -39,7 +39,6 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         "table2",
         "table5",
         "options",
-        "surface",
         "robust",
         "robust-study",
         "quality",
@@ -51,7 +50,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     assert all(run.name.startswith(f"{run.recipe.victim}-") for run in runs)
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
-        "accelerator", "table2", "table5", "options", "surface", "robust", "quality", "widths",
+        "accelerator", "table2", "table5", "options", "robust", "quality", "widths",
         "robust-study",
     }  # fmt: skip
 

@@ -380,30 +380,6 @@ def test_undefined_and_missing_cells_of_distorted_tasks() -> None:
     assert markdown_text([*records, *records[:1]]).count("undefined") == 5
 
 
-@pytest.mark.usefixtures("shipped")
-def test_weights_trained_on_surfaces_have_a_table_of_their_own() -> None:
-    on_surfaces = {"training": "adversarial", "recipe": {"seed": 0, "surface": 0.5}}
-    usual = {"training": "adversarial"}
-    records = [
-        clean_cell("anny/scan@1", (3e-3,) * 2, victim="gct", **on_surfaces),
-        clean_cell("anny/scan@1", (4e-3,) * 2, victim="gct", **usual),
-        clean_cell("anny/scan@1", (5e-3,) * 2, victim="gct"),
-        clean_cell("anny/scan@1", (9e-3,) * 2, victim="npt"),
-        clean_cell("anny/scan@1", (8e-3,) * 2, victim="gct", **on_surfaces, seed=1),
-        made(victim="gct", pmd=(7e-3,) * 2, **{**SHIPPED, **on_surfaces}),
-    ]
-    found = corruption_tables(records)
-    head, _, *rows = ([c.strip() for c in line.split("|")[1:-1]] for line in found["surface"])
-    column = head.index("scan@1")
-    assert [row[:2] for row in rows] == [["gct", "clean"], *[["gct", "adversarial"]] * 2]
-    assert [row[column].split()[0] for row in rows] == ["50.0", "40.0", "30.0"]
-    assert [row[head.index("FGM 0.08")].split()[0] for row in rows] == ["-", "-", "70.0"]
-    (row,) = (line for line in found["table 3"] if line.startswith("| gct |"))
-    assert "40.0 [" in row
-    assert "30.0 [" not in row
-    assert "| gct, surface points, adversarial |" in markdown_text(records)
-
-
 # ---- measured and reported numbers never share a column
 
 

@@ -147,7 +147,7 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
 def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
     """An independent account of the cells: records that were made before there were sweeps."""
     paths = set()
-    for name in ("table2", "corruptions", "page", "surface", "ascents", "splits", "robust"):
+    for name in ("table2", "corruptions", "page", "ascents", "splits", "robust"):
         jobs = plan_sweep(read_grids(name), batch_size=8, device="cpu", out=ROOT, where=name)
         found = [path for job in jobs for path in job.wanted]
         assert len(found) == len(set(found))
@@ -308,7 +308,7 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (
             ["nowhere.toml"],
             "no such file; shipped are ascents, corruptions, defences, options, page, peers, "
-            "robust-study, robust, splits, surface, table2, table5",
+            "robust-study, robust, splits, table2, table5",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),

@@ -35,11 +35,8 @@ def shipped_path(
     *,
     training: str = "clean",
     regime: str = "protocol",
-    surface: bool = False,
 ) -> Path:
     """Where the weights of a victim would be shipped; the file need not exist.
-
-    ``surface``: trained on points of surfaces, see ``Recipe.surface``.
 
     Raises:
         InputError: an unknown training or regime.
@@ -49,8 +46,7 @@ def shipped_path(
     if regime not in REGIMES:
         raise unknown("regime", regime, REGIMES)
     name = f"{victim}-{size}{'' if regime == 'protocol' else f'-{regime}'}"
-    name += f"{'' if training == 'clean' else f'-{training}'}"
-    name += f"{'-surface' if surface else ''}.safetensors"
+    name += f"{'' if training == 'clean' else f'-{training}'}.safetensors"
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
 

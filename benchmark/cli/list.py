@@ -72,11 +72,9 @@ def shipped_weights(victim: str) -> str:
         size
         + ("" if regime == "protocol" else f" {regime}")
         + ("" if training == "clean" else f" {training}")
-        + (" on surface points" if surface else "")
         for size in SIZES
         for regime in REGIMES
         for training in TRAININGS
-        for surface in (False, True)
-        if shipped_path(victim, size, training=training, regime=regime, surface=surface).is_file()
+        if shipped_path(victim, size, training=training, regime=regime).is_file()
     ]
     return ", ".join(kinds) or "none"

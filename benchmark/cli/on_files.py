@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from posebench.benchmark.retarget.facts import Facts, Fit
     from posebench.victims import PoseTransferNetwork
 
-DEFAULT_VICTIM = "posemae"
-"""The network that does best on scans where surfaces stay smooth; docs/meshes.md."""
+DEFAULT_VICTIM = "ffptnet"
+"""The network whose weights of the open regime are shipped; docs/meshes.md."""
 
 OUT_OF_MEMORY = "fewer --points, a smaller --identity mesh or --device cpu"
 
@@ -119,8 +119,8 @@ def load_network(
     size: str | None,
     regime: str | None,
 ) -> Loaded:
-    """The network; unless others are asked for, weights of the open regime, else
-    those trained on points of surfaces, where there are any."""
+    """The network; unless others are asked for, with weights of the open regime where they are
+    shipped."""
     from posebench.benchmark.evaluation.sources import with_source
     from posebench.errors import InputError
     from posebench.registry import unknown
@@ -140,15 +140,12 @@ def load_network(
             regime = "open"
         if regime == "open":
             training = "clean"
-        scans = shipped_path(victim, size, training="adversarial", surface=True)
-        weights = scans if regime is None and scans.is_file() else None
     network, path = load_network(
         victim, size=size, weights=weights, training=training, regime=regime or "protocol"
     )
     source = with_source(network, path).weights
-    points = " on surface points" if (source.recipe or {}).get("surface") else ""
-    points = f" on {source.regime} data" if source.regime != "protocol" else points
-    return Loaded(network, f"{network.spec.title}, {source.training} training{points}", path)
+    data = f" on {source.regime} data" if source.regime != "protocol" else ""
+    return Loaded(network, f"{network.spec.title}, {source.training} training{data}", path)
 
 
 def show(facts: Facts, as_json: bool) -> None:

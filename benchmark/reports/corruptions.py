@@ -18,11 +18,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from posebench.benchmark.data.corruptions import POINTCLOUD_C
-from posebench.benchmark.records.types import AttackCell, Record
+from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.markdown import NOTHING, attacked, table
-from posebench.benchmark.reports.paper import TABLE_1
+from posebench.benchmark.reports.paper import rows_of
 from posebench.benchmark.reports.reported import reported
-from posebench.benchmark.reports.selection import CLEAN, FGM_08, PGD_08, find, shipped_plain
+from posebench.benchmark.reports.selection import CLEAN, find, shipped_plain
 from posebench.benchmark.stats.bootstrap import Column, ratio_interval
 
 TABLE_3 = reported("table_3")
@@ -57,7 +57,7 @@ def table_3(records: list[Record]) -> list[str]:
     head += ["scan@3: times lower", "noise: paper", "noise@0.02", "after adversarial training"]
     records = [record for record in records if shipped_plain(record)]
     rows = []
-    for victim in TABLE_1:
+    for victim in rows_of(records):
         paper = [f"{value:.1f}" for value in TABLE_3.get(victim, ())] or [NOTHING, NOTHING]
         found = {
             (name, training): find(
@@ -87,7 +87,7 @@ def table_corruptions(records: list[Record]) -> list[str]:
     records = [record for record in records if shipped_plain(record)]
     values = {
         (victim, training): values_of(records, victim, training)
-        for victim in TABLE_1
+        for victim in rows_of(records)
         for training in TRAININGS
     }
     # A split's pairs are a list that more samples extend, so the first ones are common to all.
@@ -129,34 +129,9 @@ def values_of(records: list[Record], victim: str, training: str) -> dict[str, Co
     return found
 
 
-def table_surface(records: list[Record]) -> list[str]:
-    """Shipped weights trained on points of surfaces beside their usual ones; the same pairs."""
-    tasks = ["anny/seen", *(f"anny/scan@{severity}" for severity in (0, *SEVERITIES))]
-    columns: list[tuple[str, str, AttackCell | None]] = [
-        *((task.removeprefix("anny/"), task, CLEAN) for task in tasks),
-        ("FGM 0.08", "anny/seen", FGM_08),
-        ("PGD-20 0.08", "anny/seen", PGD_08),
-    ]
-    spread = [record for record in records if shipped_plain(record, surface=True)]
-    usual = [record for record in records if shipped_plain(record)]
-    kinds = (
-        ("clean", "vertices", usual),
-        ("adversarial", "vertices", usual),
-        ("adversarial", "half of them of surfaces", spread),
-    )
-    rows = []
-    for victim in sorted({record.cell.victim for record in spread}):
-        for training, points, found in kinds:
-            who = {"victim": victim, "training": training}
-            cells = [find(found, attack, task=task, **who) for _, task, attack in columns]
-            rows.append([victim, training, points, *map(attacked, cells)])
-    return table(["victim", "training", "points", *(name for name, _, _ in columns)], rows)
-
-
 def corruption_tables(records: list[Record]) -> dict[str, list[str]]:
     """Name -> lines of every table here."""
     return {
         "table 3": table_3(records),
-        "surface": table_surface(records),
         "corruptions": table_corruptions(records),
     }

@@ -91,7 +91,7 @@ def bars_of(
         if (cell.task, cell.attack.name, cell.attack.eps) != (task, attack, eps):
             continue
         recipe = cell.weights.recipe or {}
-        usual = is_shipped(cell.weights) and recipe.get("seed") == 0 and not recipe.get("surface")
+        usual = is_shipped(cell.weights) and recipe.get("seed") == 0
         if not every and not usual:
             continue
         by_training = found.setdefault(victim_label(cell) if every else cell.victim, {})

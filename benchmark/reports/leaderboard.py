@@ -207,7 +207,5 @@ def headline(records: Iterable[Record]) -> list[str]:
 
 
 def judged(record: Record | None) -> str:
-    """What an attacked cell is judged by, with its interval."""
-    if record is None or record.cell.attack is None:
-        return NOTHING
-    return interval(record.metrics.attacked[record.cell.attack.metric])
+    """What a cell is judged by, with its interval."""
+    return NOTHING if record is None else interval(record.metrics.attacked[metric_of(record)])

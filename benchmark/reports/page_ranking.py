@@ -146,9 +146,11 @@ def ranking(plain: Sequence[Record]) -> list[Ranked]:
 
 
 def wins(row: Ranked, after: Ranked) -> tuple[int, int] | None:
-    """On how many of how many pairs a row is better than the one after it, within 2 cm a point."""
+    """On how many of how many pairs a row is better than the one after it, within 2 cm a point.
+
+    A task's pairs are a list that more samples extend, so the first ones are common to both."""
     one, two = row.point2, after.point2
-    if one is None or two is None or one.fingerprint != two.fingerprint:
+    if one is None or two is None or one.task != two.task:
         return None
     better = [a < b for a, b in zip(one.values, two.values, strict=False)]
     return sum(better), len(better)

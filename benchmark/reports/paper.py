@@ -5,23 +5,27 @@ The paper's numbers are reported, ours are measured; a column holds one kind onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 from posebench.benchmark.evaluation.cost import VictimCost
 from posebench.benchmark.evaluation.sources import adversarial_part
 from posebench.benchmark.records.types import AttackCell, Record
+from posebench.benchmark.reports.leaderboard import judged, metric_of
 from posebench.benchmark.reports.markdown import NOTHING, attacked, table
-from posebench.benchmark.reports.reported import reported
+from posebench.benchmark.reports.reported import Reported, reported
 from posebench.benchmark.reports.selection import (
     CLEAN,
     FGM_02,
     FGM_08,
     PGD_08,
+    WORST,
     find,
     shipped_plain,
     unshipped_plain,
 )
 from posebench.benchmark.training.recipe import recipe_changes
+from posebench.threats import HEADLINE
 
 TABLE_1, TABLE_2, TABLE_4, TABLE_5 = map(reported, ("table_1", "table_2", "table_4", "table_5"))
 """The paper's; what the columns are stands in ``reported.toml``."""
@@ -36,6 +40,23 @@ PARTS = {
 
 TRAININGS = ("clean", "adversarial")
 
+SEEDS_SIZE = "small"
+"""Of the weights that are shipped for several training seeds."""
+
+
+def rows_of(records: Iterable[Record]) -> list[str]:
+    """Victims of the paper's Table 1 in its order, then the others that have records."""
+    return [*TABLE_1, *sorted({record.cell.victim for record in records} - TABLE_1.keys())]
+
+
+def _quoted(quoted: Reported, victim: str) -> list[str]:
+    """Both numbers of the paper's row; those that it lacks are unsaid."""
+    return [_number(value) for value in quoted.get(victim, (math.nan, math.nan))]
+
+
+def _number(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:.1f}"
+
 
 def table_1(records: list[Record]) -> list[str]:
     """Clean PMD on seen and unseen."""
@@ -44,11 +65,11 @@ def table_1(records: list[Record]) -> list[str]:
     for split in ("seen", "unseen"):
         head += [f"{split}: paper", "measured", "after adversarial training"]
     rows = []
-    for victim, quoted in TABLE_1.items():
+    for victim in rows_of(records):
         row = [victim]
-        for task, value in zip(("anny/seen", "anny/unseen"), quoted, strict=True):
+        for task, value in zip(("anny/seen", "anny/unseen"), _quoted(TABLE_1, victim), strict=True):
             who = {"victim": victim, "task": task}
-            row.append(f"{value:.1f}")
+            row.append(value)
             row += [attacked(find(records, CLEAN, training=each, **who)) for each in TRAININGS]
         rows.append(row)
     return table(head, rows)
@@ -60,12 +81,13 @@ def table_2(records: list[Record]) -> list[str]:
     head = ["victim", "without: paper", "measured", "with: paper", "measured"]
     head += ["times lower: paper", "measured", "PGD-20: without", "with", "times lower"]
     rows = []
-    for victim, quoted in TABLE_2.items():
+    for victim in rows_of(records):
         fgm, pgd = (_by_training(records, victim, attack) for attack in (FGM_08, PGD_08))
         row = [victim]
-        for value, record in zip(quoted, fgm, strict=True):
-            row += [f"{value:.1f}", attacked(record)]
-        row += [f"{quoted[0] / quoted[1]:.1f}", times_lower(*fgm)]
+        for value, record in zip(_quoted(TABLE_2, victim), fgm, strict=True):
+            row += [value, attacked(record)]
+        before, after = TABLE_2.get(victim, (math.nan, math.nan))
+        row += [_number(before / after), times_lower(*fgm)]
         rows.append([*row, *map(attacked, pgd), times_lower(*pgd)])
     return table(head, rows)
 
@@ -79,26 +101,35 @@ def _by_training(
 
 
 def times_lower(before: Record | None, after: Record | None) -> str:
-    """Ratio of two records' PMD."""
+    """Ratio of two records' errors, in the metric that they are judged by."""
     if before is None or after is None:
         return NOTHING
-    return f"{before.metrics.pmd.mean / after.metrics.pmd.mean:.1f}"
+    metric = metric_of(before)
+    one, two = (each.metrics.attacked[metric].mean for each in (before, after))
+    return f"{one / two:.1f}"
 
 
 def table_seeds(records: list[Record]) -> list[str]:
-    """The same recipe from other seeds."""
-    head = ["victim", "training seed", "clean PMD: clean training", "adversarial"]
-    head += ["FGM 0.08: clean training", "adversarial", "times lower"]
+    """The same two recipes from other seeds, at the size where three trainings cost what one does
+    at the size of the other tables."""
+    columns = {"clean PMD": CLEAN, "FGM 0.08": FGM_08}
+    columns |= {f"worst within {name.removeprefix('point-')}": WORST[name] for name in HEADLINE}
+    head = ["victim", "training seed"]
+    for name in columns:
+        head += [f"{name}: clean training", "adversarial", "times lower"]
     by_seed: dict[tuple[str, int], list[Record]] = {}
     for record in records:
         seed = (record.cell.weights.recipe or {}).get("seed")
-        if isinstance(seed, int) and shipped_plain(record, seed):
+        if isinstance(seed, int) and shipped_plain(record, seed, size=SEEDS_SIZE):
             by_seed.setdefault((record.cell.victim, seed), []).append(record)
     several = {victim for victim, seed in by_seed if seed}
     rows = []
     for victim, seed in sorted(key for key in by_seed if key[0] in several):
-        clean, fgm = (_by_training(by_seed[victim, seed], victim, a) for a in (CLEAN, FGM_08))
-        rows.append([victim, str(seed), *map(attacked, [*clean, *fgm]), times_lower(*fgm)])
+        row = [victim, str(seed)]
+        for attack in columns.values():
+            found = _by_training(by_seed[victim, seed], victim, attack)
+            row += [*map(judged, found), times_lower(*found)]
+        rows.append(row)
     return table(head, rows)
 
 
@@ -139,12 +170,14 @@ def table_4(costs: list[VictimCost]) -> list[str]:
     head = ["victim", "MB: paper", "measured", "forward ms: paper (V100)", "measured"]
     head += ["times NPT: paper", "measured"]
     rows = []
-    for victim, (size, time) in TABLE_4.items():
+    for victim in [*TABLE_4, *sorted(measured.keys() - TABLE_4.keys())]:
         if victim in measured and "npt" in measured:
             cost, base = measured[victim], measured["npt"]
-            row = [victim, f"{size}", f"{cost.megabytes:.1f}", f"{time}", f"{cost.forward_ms:.0f}"]
-            times = time / TABLE_4["npt"][1], cost.forward_ms / base.forward_ms
-            rows.append([*row, *(f"{each:.2f}" for each in times)])
+            (size, time), (_, first) = TABLE_4.get(victim, (math.nan,) * 2), TABLE_4["npt"]
+            row = [victim, _number(size), f"{cost.megabytes:.1f}"]
+            row += [_number(time), f"{cost.forward_ms:.0f}"]
+            times = f"{cost.forward_ms / base.forward_ms:.2f}"
+            rows.append([*row, NOTHING if math.isnan(time) else f"{time / first:.2f}", times])
     return table(head, rows)
 
 

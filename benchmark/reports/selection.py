@@ -61,12 +61,11 @@ def shipped_plain(
     record: Record,
     seed: int = 0,
     *,
-    surface: bool = False,
     regime: str = "protocol",
     size: str = "compact",
 ) -> bool:
     """As :func:`shipped_bare`, and attacked, if at all, through the victim's own gradients."""
-    bare = shipped_bare(record, seed, surface=surface, regime=regime, size=size)
+    bare = shipped_bare(record, seed, regime=regime, size=size)
     return record.cell.access.kind == "oblivious" and bare
 
 
@@ -74,12 +73,10 @@ def shipped_bare(
     record: Record,
     seed: int = 0,
     *,
-    surface: bool = False,
     regime: str = "protocol",
     size: str = "compact",
 ) -> bool:
-    """Of shipped weights of this size, training seed and regime, evaluation seed 0, no defence;
-    those trained on points of surfaces, which have a table of their own, or all others."""
+    """Of shipped weights of this size, training seed and regime, evaluation seed 0, no defence."""
     cell = record.cell
     recipe = cell.weights.recipe or {}
     return (
@@ -89,7 +86,6 @@ def shipped_bare(
         and of_its_size(cell)
         and is_shipped(cell.weights)
         and recipe.get("seed") == seed
-        and bool(recipe.get("surface")) == surface
         and cell.weights.regime == regime
     )
 

@@ -49,7 +49,6 @@ def _label(name: str, given: str, shipped: bool) -> str:
         label += f" ({', '.join(odd)})" if odd else ""
     if recipe and shipped:
         label += f", training seed {recipe['seed']}" if recipe.get("seed") else ""
-        label += ", surface points" if recipe.get("surface") else ""
         label += ", open regime" if recipe.get("regime") == "open" else ""
         label += ", small" if recipe.get("size") == "small" else ""
     elif recipe and (changes := recipe_changes(recipe)):

@@ -49,10 +49,9 @@ def _who(record: Record) -> Who:
 
 
 def _usual(weights: Weights) -> bool:
-    """Shipped weights of the first training seed, not made for surfaces, of a known size."""
+    """Shipped weights of the first training seed, of a known size."""
     recipe = weights.recipe or {}
-    plain = recipe.get("seed") == 0 and not recipe.get("surface")
-    return plain and weights.size in SIZES and is_shipped(weights)
+    return recipe.get("seed") == 0 and weights.size in SIZES and is_shipped(weights)
 
 
 def _cell(record: Record | None) -> str:
