@@ -359,13 +359,14 @@ def test_the_command_prints_writes_and_exits_with_one_when_raised(
     assert done.exit_code == 1, done.output
     assert "raised: gradient-wrong (docs/flags.md)" in done.output
     names = {path.name for path in tmp_path.glob("*.json")}
-    assert names == {"npt-mp-compact-clean.json", "npt-mp-compact-adversarial.json"}
-    assert list(read_checks(tmp_path).values()) == [["gradient-wrong"]] * 2
+    trainings = ("clean", "adversarial", "robust")
+    assert names == {f"npt-mp-compact-{training}.json" for training in trainings}
+    assert list(read_checks(tmp_path).values()) == [["gradient-wrong"]] * 3
     fake_checks["raised"] = False
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "raised: none" in done.output
-    assert list(read_checks(tmp_path).values()) == [[], []]
+    assert list(read_checks(tmp_path).values()) == [[]] * 3
 
 
 def test_the_command_runs_a_real_check_on_shipped_weights(

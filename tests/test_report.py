@@ -105,7 +105,9 @@ def test_tables_name_the_surrogate_and_the_version_of_an_attack() -> None:
     assert "2 pairs, size tiny, surrogate weights dddddddddddd." in lines
 
 
-SHIPPED: dict[str, Any] = {"size": "compact", "weights_sha256": "c" * 64, "recipe": {"seed": 0}}
+SHIPPED: dict[str, Any] = {
+    "size": "compact", "vertices": 1700, "weights_sha256": "c" * 64, "recipe": {"seed": 0},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -242,7 +244,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         shipped_weights, "shipped_fingerprints", lambda: {clean, adversarial, seeded}
     )
-    usual = {"size": "compact", "victim": "npt", "recipe": {"seed": 0}}
+    usual = {"size": "compact", "vertices": 1700, "victim": "npt", "recipe": {"seed": 0}}
     small = {**usual, "size": "small"}
     parts = {"width": 128, "scales": 1, "mask_ratio": 0.0, "attention": "none"}
     ablation = {**small, "victim": "posemae", "network": parts, "weights_sha256": other}
@@ -250,7 +252,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
         made(pmd=(0.02, 0.03), weights_sha256="f" * 64, **usual),
         made(pmd=(0.0123,) * 2, weights_sha256=clean, **usual),
         made(pmd=(0.0041,) * 2, weights_sha256=adversarial, training="adversarial", **usual),
-        made(pmd=(0.0199,) * 2, weights_sha256=seeded, **{**usual, "recipe": {"seed": 1}}),
+        made(pmd=(0.0199,) * 2, weights_sha256=seeded, **{**small, "recipe": {"seed": 1}}),
         made(pmd=(0.0777,) * 2, weights_sha256=clean, defense="sor", **usual),
         made(pmd=(0.0555,) * 2, **ablation),
         made(
@@ -277,7 +279,7 @@ def test_paper_tables_hold_shipped_weights_alone(monkeypatch: pytest.MonkeyPatch
     assert cells[:3] == ["npt", "237.6", "123.0 [123.0, 123.0]"]
     assert cells[3:7] == ["59.0", "41.0 [41.0, 41.0]", "4.0", "3.0"]
     assert cells[7:] == ["-", "-", "-"]
-    assert "| npt | 1 | - | - | 199.0 [199.0, 199.0] | - | - |" in sections["seeds"]
+    assert "| npt | 1 | - | - | - | 199.0 [199.0, 199.0] | - |" in sections["seeds"]
     assert "| vanilla | 4.0 | - | - | 555.0" in sections["table 5"]
     assert "| npt | steps 9, sor True | - | - | 333.0 [333.0, 333.0] | - |" in sections["options"]
     assert "777" not in page
@@ -370,7 +372,7 @@ def test_undefined_and_missing_cells_of_distorted_tasks() -> None:
     made_of_nothing = corruption_tables([clean_cell("anny/seen", (1.0,), victim="npt")])
     assert "pairs" not in made_of_nothing["corruptions"][-1]
     _, _, *rows = made_of_nothing["table 3"]
-    assert [set(row.split(" | ")[2:6]) for row in rows] == [{"-"}] * 4
+    assert [set(row.split(" | ")[2:6]) for row in rows] == [{"-"}] * 6
     records = [clean_cell("anny/scan@3", (math.nan, 1.0), victim="npt", training="clean")]
     records.append(clean_cell("anny/scan@3", (1.0, 1.0), victim="npt", training="adversarial"))
     records += [clean_cell(f"anny/rotate@{s}", (math.nan, 1.0), victim="npt") for s in (1, 3, 5)]
@@ -407,13 +409,12 @@ def test_no_column_mixes_reported_and_measured(monkeypatch: pytest.MonkeyPatch) 
         name = f"TABLE_{number}"
         other = {k: tuple(7 * x + 1 for x in v) for k, v in getattr(module, name).items()}
         monkeypatch.setattr(module, name, other)
-    monkeypatch.setattr(corruption_table, "TABLE_1", paper.TABLE_1)
     others = columns_of(records)
     changed = {key for key in both if both[key] != others[key]}
     assert len(changed) > 10
     assert all("paper" in title for _, _, title in changed)
     for (name, number, title), cells in nothing_measured.items():
         if "paper" in title:
-            assert cells == both[name, number, title]
+            assert cells == both[name, number, title][: len(cells)]  # other victims come after
         elif name != "table 4":  # of costs, not of records
             assert title in ("victim", "training", "3D-PoseMAE") or set(cells) <= {"-"}, title

@@ -234,8 +234,9 @@ def test_weights_by_pattern_and_victim(weights: Path, tmp_path: Path) -> None:
     assert (only.victim, only.weights) == ("npt", weights / "npt.safetensors")
     (grid,) = read_grids(str(write_grid(tmp_path, 'victims = ["npt", "npt-mp"]')))
     names = [each.weights.name if each.weights else "" for each in grid_settings(grid)]
-    kinds = ("npt-compact", "npt-compact-adversarial", "npt-mp-compact", "npt-mp-compact-ad")
-    assert [name[: len(kind)] for name, kind in zip(names, kinds, strict=True)] == list(kinds)
+    trainings = ("", "-adversarial", "-robust")
+    kinds = [f"{victim}-compact{kind}" for victim in ("npt", "npt-mp") for kind in trainings]
+    assert names == [f"{kind}.safetensors" for kind in kinds]
 
 
 def test_a_cell_of_several_grids_is_made_once_by_the_first(weights: Path, tmp_path: Path) -> None:
@@ -307,8 +308,8 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, defences, options, page, peers, "
-            "robust-study, robust, splits, table2, table5",
+            "no such file; shipped are ascents, corruptions, defences, density, options, page, "
+            "peers, robust-study, robust, seeds, splits, table2, table5, widths",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),
