@@ -152,11 +152,14 @@ def test_shipped_sweeps_are_what_the_committed_records_are_made_of() -> None:
         found = [path for job in jobs for path in job.wanted]
         assert len(found) == len(set(found))
         paths |= set(found)
-    tables = 12 * 5 + 8 * (2 + 2 + 2) + 8 * (1 + 3 * 8 + 3)
-    tables += 8 * (9 + 4) + 2 * (2 + 5 + 2) + 2 * 4 * 3
-    medium = len(list(shipped_path("", "").parent.glob("*-medium*.safetensors")))
-    splits = (8 + medium) * 8 - 8 * 2  # two of them are among the tables
-    assert len(paths) == tables + splits + 2 * 2 * 2
+    names = [path.stem for path in shipped_path("", "").parent.glob("*.safetensors")]
+    networks = [n for n in names if "-compact" in n and "-open" not in n and n != "dt-compact"]
+    assert len(paths) == sum(
+        (
+            len(networks) * (2 + 1 + 1 + 1 + 2 + 2) + 2 + 2 + 1 + 2,  # table2, DT's cells apart
+            len(names) * 8,  # splits, of 64 pairs
+        )
+    )
     shipped = {weights_fingerprint(path) for path in shipped_path("", "").parent.glob("*.safe*")}
     recorded = {
         record_path(Path(), record): record.cell
@@ -309,7 +312,7 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (
             ["nowhere.toml"],
             "no such file; shipped are ascents, corruptions, defences, density, options, page, "
-            "peers, robust-study, robust, seeds, splits, table2, table5, widths",
+            "peers, robust-study, robust, seeds, slow, splits, table2, table5, widths",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),
