@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,6 +79,8 @@ class Defended:
     Gradients flow through the kept points, which is exact almost everywhere but gives removed
     points none. With ``straight_through`` they are the bare victim's, as if the defence were the
     identity (BPDA, Athalye et al., arXiv 1802.00420), at one more forward; the output is the same.
+    They are taken at the defence's points where it only moves points, as published, else (points
+    dropped, several views) at the pose source's own, so that dropped points have gradients, too.
 
     Optional attributes of a defence count here: ``stochastic`` (its draws come from the
     generator), ``votes`` (that many outputs, from fresh draws, are combined by their median), or in
@@ -102,31 +103,32 @@ class Defended:
     def __call__(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
     ) -> Clouds:
-        outputs = self.outputs(pose, identity, generator=generator)
+        views = self._views(pose, generator)
+        outputs = [self._answer(view, identity, generator) for view in views]
         output = outputs[0]
         if len(outputs) > 1:
             combined = getattr(self.defense, "combined", median)
             output = output.replace(combined(torch.stack([each.points for each in outputs])))
         if not (self.straight_through and pose.points.requires_grad):
             return output
-        bare = self.victim(pose, identity, generator=generator).points
+        bare = self.victim(_passed(pose, views), identity, generator=generator).points
         return output.replace(bare + (output.points - bare).detach())
 
     def outputs(
         self, pose: Clouds, identity: Clouds, *, generator: Generator | None = None
     ) -> list[Clouds]:
         """The victim's answers that are combined: one for each view of the pose."""
+        views = self._views(pose, generator)
+        return [self._answer(view, identity, generator) for view in views]
+
+    def _views(self, pose: Clouds, generator: Generator | None) -> list[Clouds]:
         if generator is None and getattr(self.defense, "stochastic", False):
             generator = generator_for(0, "defense")  # one for all views, or they would be the same
-        return [self._answer(view, identity, generator) for view in self._views(pose, generator)]
-
-    def _views(self, pose: Clouds, generator: Generator | None) -> Iterator[Clouds]:
         several = getattr(self.defense, "views", None)
         if several is not None:
-            yield from several(pose, generator=generator)
-            return
-        for _ in range(int(getattr(self.defense, "votes", 1))):
-            yield self.defense(pose, generator=generator)
+            return list(several(pose, generator=generator))
+        votes = int(getattr(self.defense, "votes", 1))
+        return [self.defense(pose, generator=generator) for _ in range(votes)]
 
     def _answer(self, cleaned: Clouds, identity: Clouds, generator: Generator | None) -> Clouds:
         spec = self.victim.spec
@@ -135,6 +137,14 @@ class Defended:
         )
         victim = self.victim if fits else EqualPoints(self.victim)
         return victim(cleaned, identity, generator=generator)
+
+
+def _passed(pose: Clouds, views: list[Clouds]) -> Clouds:
+    """The points at which a straight-through gradient is taken; it reaches the pose source."""
+    there = views[0]
+    if len(views) > 1 or not torch.equal(there.mask, pose.mask):
+        return pose
+    return pose.replace(pose.points + (there.points - pose.points).detach())
 
 
 def median(outputs: Tensor) -> Tensor:
