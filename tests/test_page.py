@@ -29,7 +29,7 @@ from posebench.benchmark.reports import shipped as shipped_weights
 from posebench.benchmark.reports.leaderboard import headline
 from posebench.benchmark.reports.page import explained, page_data, page_text
 from posebench.benchmark.reports.page_curves import TAUS, curves, success
-from posebench.benchmark.reports.page_matrices import transfer_matrices
+from posebench.benchmark.reports.page_matrices import poses_matrix, transfer_matrices
 from posebench.benchmark.reports.page_ranking import answer, ranking
 from posebench.benchmark.reports.page_samples import packed, read_samples, unpacked
 from posebench.benchmark.reports.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
@@ -241,6 +241,23 @@ def test_transfer_matrix_puts_targets_in_rows() -> None:
     assert [row.victim for row in matrix.rows] == ["gct", "npt"]
     shown = [row[0].pmd[0] for row in matrix.values if row[0] is not None]
     assert shown == pytest.approx([500.0, 200.0])
+
+
+def test_poses_matrix_has_a_row_for_each_regime_and_none_for_networks_on_one_split() -> None:
+    def cell(task: str, value: float, victim: str = "npt") -> Record:
+        return made(victim=victim, task=f"anny/{task}", attack=None, pmd=(value, value))
+
+    protocol = [cell("seen", 0.001), cell("natural", 0.03), cell("seen", 0.002, "gct")]
+    matrix = poses_matrix(protocol, [cell("natural", 0.004), cell("scan@1", 0.5)])
+    assert matrix is not None
+    assert [(row.victim, row.training) for row in matrix.rows] == [
+        ("npt", "clean"),
+        ("npt", "clean (open regime)"),
+    ]
+    places = [matrix.columns.index(name) for name in ("seen", "natural")]
+    shown = [[row[at] and row[at].pmd[0] for at in places] for row in matrix.values]
+    assert shown == [[pytest.approx(10), pytest.approx(300)], [None, pytest.approx(40)]]
+    assert poses_matrix(protocol[2:], []) is None
 
 
 def test_flags_are_explained_from_the_documentation() -> None:

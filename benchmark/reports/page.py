@@ -17,7 +17,11 @@ from posebench.benchmark.reports.markdown import UNIT
 from posebench.benchmark.reports.page_cells import cells
 from posebench.benchmark.reports.page_curves import TAUS, curves
 from posebench.benchmark.reports.page_json import script_json
-from posebench.benchmark.reports.page_matrices import distorted_matrix, transfer_matrices
+from posebench.benchmark.reports.page_matrices import (
+    distorted_matrix,
+    poses_matrix,
+    transfer_matrices,
+)
 from posebench.benchmark.reports.page_ranking import answer, baselines, ranking
 from posebench.benchmark.reports.repeat import sweeps
 from posebench.benchmark.reports.selection import shipped_bare, shipped_plain
@@ -59,6 +63,9 @@ def page_data(records: Sequence[Record], samples: Sequence[Json], flags: str) ->
         "answer": answer(rows, records),
         "curves": curves([chain for chain in swept if shipped_plain(chain[0])]),
         "transfer": transfer_matrices([record for record in records if shipped_bare(record)]),
+        "poses": poses_matrix(
+            plain, [record for record in records if shipped_plain(record, regime="open")]
+        ),
         "distorted": distorted_matrix(plain),
         "taus": [float(tau) for tau in TAUS * UNIT],
         "cells": cells(records, swept),

@@ -1,14 +1,18 @@
-"""The leaderboard page's matrices: transfer between victims, and distorted pose sources."""
+"""The leaderboard page's matrices: transfer between victims, other poses and bodies, and distorted
+pose sources."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from posebench.benchmark.data.anny import TASKS
 from posebench.benchmark.records.form import attack_settings
 from posebench.benchmark.records.types import AttackCell, Cell, Record
 from posebench.benchmark.reports.page_json import Numbers, numbers
 from posebench.benchmark.reports.selection import CLEAN, find, weights_of
+
+SEEN = "anny/seen"
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,7 @@ def distorted_matrix(plain: Iterable[Record]) -> Matrix | None:
     records = [
         record
         for record in plain
-        if record.cell.attack is None
-        and ("@" in record.cell.task or record.cell.task == "anny/seen")
+        if record.cell.attack is None and ("@" in record.cell.task or record.cell.task == SEEN)
     ]
     if not any("@" in record.cell.task for record in records):
         return None
@@ -90,6 +93,25 @@ def distorted_matrix(plain: Iterable[Record]) -> Matrix | None:
     return matrix(one_each, lambda cell: cell.task.removeprefix("anny/"))
 
 
+def poses_matrix(protocol: Sequence[Record], opened: Sequence[Record]) -> Matrix | None:
+    """Clean PMD of weights of both regimes on the splits of poses and bodies."""
+    rows: list[Weighed] = []
+    values: list[tuple[Entry | None, ...]] = []
+    for regime, records in (("", protocol), (" (open regime)", opened)):
+        for victim, training in weights_of(records):
+            who = {"victim": victim, "training": training}
+            found = [find(records, CLEAN, task=task, **who) for task in TASKS]
+            if any(record for task, record in zip(TASKS, found, strict=True) if task != SEEN):
+                rows.append(Weighed(victim, training + regime))
+                values.append(tuple(_entry(record) if record else None for record in found))
+    names = tuple(task.removeprefix("anny/") for task in TASKS)
+    return Matrix(tuple(rows), names, tuple(values)) if rows else None
+
+
+def _entry(record: Record) -> Entry:
+    return Entry(numbers(record.metrics.pmd), record.cell.samples, record.flags)
+
+
 def matrix(records: Sequence[Record], column: Callable[[Cell], str]) -> Matrix:
     """Weights in rows, cleanly trained ones first; ``column(cell)`` in columns."""
     rows = sorted(weights_of(records), key=lambda who: (who[0], who[1] != "clean", who[1]))
@@ -97,8 +119,7 @@ def matrix(records: Sequence[Record], column: Callable[[Cell], str]) -> Matrix:
     found: dict[tuple[str, str, str], Entry] = {}
     for record in records:
         cell = record.cell
-        entry = Entry(numbers(record.metrics.pmd), cell.samples, record.flags)
-        found[cell.victim, cell.weights.training, column(cell)] = entry
+        found[cell.victim, cell.weights.training, column(cell)] = _entry(record)
     return Matrix(
         rows=tuple(Weighed(*who) for who in rows),
         columns=tuple(columns),

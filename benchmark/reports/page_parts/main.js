@@ -336,18 +336,23 @@
   }
 
   function matrices() {
-    const transfer = byId("transfer"), distorted = byId("distorted");
+    const transfer = byId("transfer"), poses = byId("poses"), distorted = byId("distorted");
     DATA.transfer.forEach((matrix) => {
       transfer.append(element("h3", { textContent: `Transfer of ${matrix.attack.toUpperCase()}, eps ${matrix.eps}` }),
         element("p", { textContent: `Attacks made on the network of the column (clean training) and tried on that of the row; ${matrix.pairs} pairs of ${matrix.task}. Where both are the same and cleanly trained, it is the white-box attack. PMD with 95 % interval, colour on a log scale.` }),
         heat(matrix, "target", ...bounds(matrix)));
     });
+    if (DATA.poses) {
+      poses.append(element("h3", { textContent: "Other poses and bodies, without an attack" }),
+        element("p", { textContent: "Clean error of the weights of both regimes: trained as in the paper, and in the open regime on people and poses drawn anew at every step. PMD, log colours; what the splits are stands in docs/data.md." }),
+        heat(DATA.poses, "victim", ...bounds(DATA.poses)));
+    }
     if (DATA.distorted) {
       distorted.append(element("h3", { textContent: "Scans, noise and corruptions, without an attack" }),
         element("p", { textContent: "The same pairs with distorted pose sources: simulated depth scans, Gaussian noise in metres, corruptions by severity (1 to 5). seen: clean meshes." }),
         heat(DATA.distorted, "victim", ...bounds(DATA.distorted)));
     }
-    if (!DATA.transfer.length && !DATA.distorted) {
+    if (!DATA.transfer.length && !DATA.poses && !DATA.distorted) {
       byId("matrices").hidden = true;
       document.querySelectorAll('a[href="#matrices"]').forEach((link) => link.remove());
     }
