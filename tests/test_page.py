@@ -255,7 +255,10 @@ def test_poses_matrix_has_a_row_for_each_regime_and_none_for_networks_on_one_spl
         ("npt", "clean (open regime)"),
     ]
     places = [matrix.columns.index(name) for name in ("seen", "natural")]
-    shown = [[row[at] and row[at].pmd[0] for at in places] for row in matrix.values]
+    shown = [
+        [None if (each := row[at]) is None else each.pmd[0] for at in places]
+        for row in matrix.values
+    ]
     assert shown == [[pytest.approx(10), pytest.approx(300)], [None, pytest.approx(40)]]
     assert poses_matrix(protocol[2:], []) is None
 
