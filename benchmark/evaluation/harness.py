@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from posebench.attacks.restarts import better
 from posebench.benchmark.data.own_pairs import OwnPairs
 from posebench.benchmark.data.task import has_truth, stacks
 from posebench.benchmark.evaluation.access import Surrogate, fit_universal, fitting_pairs
+from posebench.benchmark.evaluation.extension import add_known, check_part
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.benchmark.evaluation.plan import Evaluation, Plan, metric_of, plan_evaluation
@@ -44,11 +45,13 @@ class Execution:
         batch_size: pairs at a time.
         device: of torch; the victim and its surrogate are there already.
         progress: called with each batch's length for every attack.
+        known: the same cell on fewer pairs, whose attacked values are taken over.
     """
 
     batch_size: int = 8
     device: str = "cpu"
     progress: Callable[[int], None] | None = None
+    known: Record | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -130,12 +133,16 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
             )
     alone = plan.stochastic or not stacks(plan.pairs)
     size = 1 if alone else min(how.batch_size, given.samples)
-    for ids in torch.arange(given.samples).split(size):
+    if how.known is not None:
+        check_part(given, how.known, how.device)
+    for ids in batches(given.samples, size, how.known):
         batch = plan.pairs.batch(ids).to(how.device)
         add_clean(plan, given, batch, tables)
         last: AttackResult | None = None
         for attack, table in zip(attacks, tables, strict=True):
-            if attack is not None:
+            if attack is not None and how.known is not None and ids[0] < how.known.cell.samples:
+                add_known(how.known, ids, attack, batch, table)
+            elif attack is not None:
                 last = add_attacked(plan, given, attack, batch, last, table)
             if how.progress is not None:
                 how.progress(len(ids))
@@ -146,6 +153,14 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
         flags = flags_of(metrics, distorted=plan.pairs.distorted)
         records.append(Record(cell, metrics, flags, table.cost(given.samples), where))
     return records
+
+
+def batches(samples: int, size: int, known: Record | None) -> Iterator[Tensor]:
+    """Numbers of pairs, batch by batch; those of a known record apart."""
+    done = 0 if known is None else known.cell.samples
+    if done:
+        yield from torch.arange(done).split(size)
+    yield from torch.arange(done, samples).split(size)
 
 
 def add_clean(plan: Plan, given: Evaluation, batch: Batch, tables: list[Table]) -> None:

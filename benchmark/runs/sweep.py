@@ -6,18 +6,20 @@ process writes them, each atomically: a kill at any moment costs the jobs that w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from posebench.benchmark.evaluation.devices import resolve_device
+from posebench.benchmark.evaluation.extension import first_part
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.memory import halving
-from posebench.benchmark.evaluation.plan import plan_evaluation
+from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
 from posebench.benchmark.evaluation.settings import EvaluationSettings
 from posebench.benchmark.evaluation.sources import Source, find_networks
-from posebench.benchmark.records.store import cell_path, record_path, write_record
+from posebench.benchmark.records.store import cell_path, read_record, record_path, write_record
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.runs.grid import Grid, grid_settings
 from posebench.benchmark.runs.run import RunSettings, on_device, ready
@@ -35,11 +37,13 @@ class Job:
         settings: of one weights file.
         cells: paths of the records it makes below the folder of records, by growing eps.
         wanted: those of them to write.
+        anew: whether records on fewer pairs are left aside.
     """
 
     settings: RunSettings
     cells: tuple[Path, ...]
     wanted: tuple[Path, ...]
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def remaining(jobs: Sequence[Job], out: Path, overwrite: str) -> list[Job]:
     if overwrite not in get_args(Overwrite):
         raise unknown("overwrite policy", overwrite, get_args(Overwrite))
     if overwrite == "always":
-        return list(jobs)
+        return [replace(job, anew=True) for job in jobs]
     left = [replace(j, wanted=tuple(p for p in j.wanted if not (out / p).exists())) for j in jobs]
     if overwrite == "never" and left != list(jobs):
         there = [p for job in jobs for p in job.wanted if (out / p).exists()]
@@ -140,15 +144,16 @@ def run_here(jobs: Iterable[Job]) -> Outcomes:
 def evaluate_job(job: Job) -> Outcome:
     """A job's records; what goes wrong becomes its outcome, so that it costs no other job."""
     try:
-        return Outcome(tuple(evaluate_settings(job.settings)))
+        return Outcome(tuple(evaluate_settings(job.settings, anew=job.anew)))
     except InputError as error:
         return Outcome(error=_one_line(error))
     except Exception as error:  # noqa: BLE001 - a bug in one attack must not cost the other cells
         return Outcome(error=f"{type(error).__name__}: {_one_line(error)}")
 
 
-def evaluate_settings(settings: RunSettings) -> list[Record]:
-    """The records of a run of one weights file, in smaller batches if memory runs out.
+def evaluate_settings(settings: RunSettings, *, anew: bool) -> list[Record]:
+    """The records of a run of one weights file, in smaller batches if memory runs out; going on,
+    unless ``anew``, from a record on fewer pairs.
 
     Raises:
         InputError: bad settings, a victim that misbehaves, or too little memory for one pair.
@@ -157,10 +162,23 @@ def evaluate_settings(settings: RunSettings) -> list[Record]:
     asked = settings.evaluation
     given = on_device(ready(asked, source_of(asked)), device)
 
+    known = None if anew else first_part(given, alike(given, settings.out), device)
+
     def run(batch_size: int) -> list[Record]:
-        return evaluate_all(given, Execution(batch_size, device))
+        return evaluate_all(given, Execution(batch_size, device, known=known))
 
     return halving(run, min(settings.batch_size, asked.samples))
+
+
+def alike(given: Evaluation, out: Path) -> list[Record]:
+    """Records in ``out`` whose file names differ from the evaluation's in the hash alone."""
+    if len(given.attacks) > 1:
+        return []
+    path = cell_path(out, plan_evaluation(given).cells[0])
+    stem = path.stem.rpartition("-")[0]
+    names = re.compile(rf"{re.escape(stem)}-[0-9a-f]{{10}}\.json")
+    there = sorted(path.parent.glob("*.json")) if path.parent.is_dir() else []
+    return [read_record(each) for each in there if names.fullmatch(each.name) and each != path]
 
 
 def _one_line(error: BaseException) -> str:
