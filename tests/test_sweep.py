@@ -144,10 +144,10 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
     assert len(set(paths)) == len(paths)
 
 
-MADE = ("table2", "seeds", "corruptions", "page", "splits", "robust", "ascents", "density")
+MADE = ("table2", "seeds", "corruptions", "page", "splits", "ascents", "density")
 """Shipped sweeps that the committed records of shipped weights are of."""
 
-UNMADE = ("slow", "defences", "peers")
+UNMADE = ("headline", "defences")
 """Those that are not, or not whole: what they lack is empty in tables."""
 
 
@@ -320,8 +320,8 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, defences, density, options, page, "
-            "peers, robust-study, robust, seeds, slow, splits, table2, table5, widths",
+            "no such file; shipped are ascents, corruptions, defences, density, headline, options, "
+            "page, peers, robust-study, seeds, splits, table2, table5, widths",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),

@@ -1,4 +1,4 @@
-"""What training against a threat model buys: the table of docs/defences.md (``sweep robust``)."""
+"""What training against a threat model buys: the table of docs/defences.md (``sweep headline``)."""
 
 from __future__ import annotations
 
