@@ -441,7 +441,7 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     done = call([str(word) for word in words])
     assert done["code"] == 0, done["err"]
     facts = json.loads(done["out"])
-    assert facts["victim"] == "3D-PoseMAE, adversarial training on surface points"
+    assert facts["victim"] == "FF-PTNet, clean training on open data"
     assert facts["pose"]["seen"] == 6890
     assert facts["notes"] == facts["doubts"] == []
     metrics = facts["metrics"]
