@@ -36,6 +36,7 @@ def test_factors_are_ratios_of_means_and_verdicts_follow(monkeypatch: pytest.Mon
     assert "| 5.0-5.0 | 1.1-1.1 | - | depends: holds in PMD, FGM 0.08 alone |" in repair
     without = [each for each in records if each.cell.victim != VICTIMS[0]]
     assert claim_table(without)[3].endswith("not measured yet |")
+    assert "| 5.0-5.0 (3 of 4) | 1.1-1.1 (3 of 4) | - |" in claim_table(without)[3]
 
 
 def test_the_rule() -> None:

@@ -6,7 +6,7 @@ The verdict is a rule, not an opinion. Claims are about factors: one holds where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from posebench.benchmark.records.types import AttackCell, Record
 from posebench.benchmark.reports.markdown import NOTHING, table
@@ -51,17 +51,23 @@ def claim_table(records: Sequence[Record]) -> list[str]:
         [
             "small perturbations multiply the error of cleanly trained networks by",
             span([quoted[name][0] / clean[name] for name in victims], 0),
-            *(span(harm[column].values()) for column in COLUMNS),
+            *(shown(harm[column], len(victims)) for column in COLUMNS),
             verdict(harm, len(victims)),
         ],
         [
             "adversarial training (FGM) divides the error under attack by",
             span([quoted[name][0] / quoted[name][1] for name in victims]),
-            *(span(repair[column].values()) for column in COLUMNS),
+            *(shown(repair[column], len(victims)) for column in COLUMNS),
             verdict(repair, len(victims)),
         ],
     ]
     return table(["claim", "paper", *COLUMNS, "holds?"], rows)
+
+
+def shown(found: Mapping[str, float], victims: int) -> str:
+    """The span of a column, and how many victims it is of where some are missing."""
+    part = f" ({len(found)} of {victims})" if 0 < len(found) < victims else ""
+    return span(found.values()) + part
 
 
 def span(factors: Iterable[float], digits: int = 1) -> str:
