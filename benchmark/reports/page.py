@@ -25,6 +25,7 @@ from posebench.benchmark.reports.page_matrices import (
 from posebench.benchmark.reports.page_ranking import answer, baselines, ranking
 from posebench.benchmark.reports.repeat import sweeps
 from posebench.benchmark.reports.selection import shipped_bare, shipped_plain
+from posebench.victims import VICTIMS
 
 PARTS = ("library.js", "charts.js", "viewer.js", "main.js")
 """Scripts in their order; library.js is bundled from three.js and d3."""
@@ -58,6 +59,7 @@ def page_data(records: Sequence[Record], samples: Sequence[Json], flags: str) ->
     rows = ranking(plain)
     swept = sweeps(records)
     return {
+        "victims": titles(records),
         "ranking": rows,
         "baselines": baselines(plain),
         "answer": answer(rows, records),
@@ -73,6 +75,12 @@ def page_data(records: Sequence[Record], samples: Sequence[Json], flags: str) ->
         "flags": explained(flags),
         "commits": sorted({str(record.environment.commit) for record in records}),
     }
+
+
+def titles(records: Sequence[Record]) -> dict[str, str]:
+    """Victim of a record -> what it is called in print, in the registry's order."""
+    there = {record.cell.victim for record in records}
+    return {name: VICTIMS[name].spec.title for name in VICTIMS if name in there}
 
 
 def explained(flags: str) -> dict[str, dict[str, str]]:

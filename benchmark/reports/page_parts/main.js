@@ -22,7 +22,7 @@
     paper: { name: "the paper: 8 cm RMS", series: PAPER,
       metric: "all points together move by 8 cm RMS a coordinate, one alone may fly metres; PMD, which centres bodies by bounding boxes that one vertex moves" },
   };
-  const NAMES = { "npt-mp": "NPT-MP", npt: "NPT", gct: "GC-Transformer", posemae: "3D-PoseMAE" };
+  const NAMES = DATA.victims, ORDER = Object.keys(NAMES), COLOURS = 8; // --victim-0 to --victim-7 of the style sheet
 
   const byId = (id) => document.getElementById(id);
 
@@ -37,7 +37,7 @@
   const range = (values) => `[${fixed(values[1])}, ${fixed(values[2])}]`;
   const interval = (values) => (values && values[0] !== null ? `${fixed(values[0])} ${range(values)}` : "-");
   const title = (victim) => NAMES[victim] || victim;
-  const colourOf = (victim) => (NAMES[victim] ? `var(--${victim})` : "var(--other)");
+  const colourOf = (victim) => (ORDER.includes(victim) ? `var(--victim-${ORDER.indexOf(victim) % COLOURS})` : "var(--other)");
   const trained = (training) => `${training} training`;
   const unique = (values) => [...new Set(values)];
 
