@@ -44,7 +44,9 @@ from tests.made_records import made
 
 ROOT = Path(__file__).resolve().parent.parent
 BOARDS = ROOT / "leaderboards"
-SHIPPED: dict[str, Any] = {"size": "compact", "weights_sha256": "c" * 64, "recipe": {"seed": 0}}
+SHIPPED: dict[str, Any] = {
+    "size": "compact", "vertices": 1700, "weights_sha256": "c" * 64, "recipe": {"seed": 0},
+}  # fmt: skip
 NO_ATTACK = dict.fromkeys(("attack", "attack_settings", "eps", "eps_unit", "norm"))
 
 
@@ -164,7 +166,7 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
     near = WORST["point-2cm"]
     assert near is not None
     ensemble: dict[str, Any] = {"attack": "pt-ensemble", "attack_settings": near.settings}
-    ensemble |= {"eps": 0.02, "norm": "l2_vertex", "metric": "pmd_aligned", "attack_version": 2}
+    ensemble |= {"eps": 0.02, "norm": "l2_vertex", "metric": "pmd_aligned", "attack_version": near.version}
     ensemble["fingerprint"] = "5a" * 32
     plain = [
         made(victim="npt", pmd=(0.01, 0.03), **SHIPPED, **ensemble),

@@ -78,7 +78,7 @@ def page_data(records: Sequence[Record], samples: Sequence[Json], flags: str) ->
 
 
 def titles(records: Sequence[Record]) -> dict[str, str]:
-    """Victim of a record -> what it is called in print, in the registry's order."""
+    """Victim of a record -> what it is called in print."""
     there = {record.cell.victim for record in records}
     return {name: VICTIMS[name].spec.title for name in VICTIMS if name in there}
 
