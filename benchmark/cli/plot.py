@@ -108,7 +108,7 @@ def heat(
     ] = None,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
     samples: Annotated[int, typer.Option(help="Test pairs that the mean is over.")] = 16,
-    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    size: Annotated[str, typer.Option(help="compact, small, paper or tiny.")] = "compact",
     seed: Annotated[int, typer.Option(help="Of the attack.")] = 0,
     parts: Annotated[
         Path | None, typer.Option(help="Folder for JSON files of displacements by body part.")
@@ -167,7 +167,7 @@ def grid(
     eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",
     sample: Annotated[int, typer.Option(help="Number of the test pair.")] = 0,
-    size: Annotated[str, typer.Option(help="compact, paper or tiny.")] = "compact",
+    size: Annotated[str, typer.Option(help="compact, small, paper or tiny.")] = "compact",
     out: Out = Path("grid.png"),
 ) -> None:
     """One sample: pose, attacked pose, identity, truth, and the results, coloured by error."""
