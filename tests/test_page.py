@@ -166,7 +166,12 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
     near = WORST["point-2cm"]
     assert near is not None
     ensemble: dict[str, Any] = {"attack": "pt-ensemble", "attack_settings": near.settings}
-    ensemble |= {"eps": 0.02, "norm": "l2_vertex", "metric": "pmd_aligned", "attack_version": near.version}
+    ensemble |= {
+        "eps": 0.02,
+        "norm": "l2_vertex",
+        "metric": "pmd_aligned",
+        "attack_version": near.version,
+    }
     ensemble["fingerprint"] = "5a" * 32
     plain = [
         made(victim="npt", pmd=(0.01, 0.03), **SHIPPED, **ensemble),

@@ -42,6 +42,7 @@ from posebench.benchmark.reports.figures import (
     sweeps_of_records,
 )
 from posebench.benchmark.reports.parts import parts_table
+from posebench.benchmark.reports.pictures import Panel, draw_rows
 from posebench.benchmark.reports.shipped import shipped_fingerprints
 from posebench.benchmark.training.loop import Recipe, initial_network
 from posebench.errors import InputError
@@ -247,3 +248,17 @@ def test_committed_parts_are_of_shipped_weights_from_a_clean_tree() -> None:
     for record in found:
         assert record.cell.weights_sha256 in shipped_fingerprints()
         assert record.environment.dirty is False
+
+
+def test_rows_of_pictures_may_be_shorter_than_others(tmp_path: Path) -> None:
+    """Where a row has no panel, there is nothing: no frame, no numbers."""
+    from matplotlib.image import imread
+
+    body = load_body(800)
+    panel = Panel(body.rest[0].numpy(), body.faces.numpy(), None, "body")
+    draw_rows([("long", [panel, panel]), ("short", [panel])], tmp_path / "rows.png")
+    drawn = imread(tmp_path / "rows.png")[..., :3]
+    height, width = drawn.shape[:2]
+    corner = drawn[height // 2 + height // 12 :, width // 2 + width // 12 :]
+    assert corner.min() == 1.0
+    assert drawn[: height // 2, width // 2 :].min() < 0.9

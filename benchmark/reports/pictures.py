@@ -152,6 +152,8 @@ def draw_rows(
     for row, (label, panels) in enumerate(rows):
         for column, panel in enumerate(panels):
             draw_panel(axes[row][column], panel, window, full_scale)
+        for empty in axes[row][len(panels) :]:
+            empty.set_axis_off()
         axes[row][0].text(
             -0.04, 0.5, label, rotation=90, ha="right", va="center", fontsize=10,
             transform=axes[row][0].transAxes,
