@@ -96,7 +96,7 @@ def test_full_disk_below_standard_output_is_one_line(more: list[str], tmp_path: 
     assert done.stderr == (
         "posebench: error: cannot write to standard output: No space left on device\n"
     )
-    assert len(list(tmp_path.rglob("*.json"))) == 2, "records were written before"
+    assert len(list(tmp_path.rglob("*.json"))) == 3, "records were written before"
     assert posebench("list", shell=">/dev/full").stderr == done.stderr
 
 

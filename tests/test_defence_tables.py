@@ -112,7 +112,7 @@ def test_the_worst_access_counts_pair_by_pair() -> None:
     assert found[3].endswith("] oblivious (not tried: straight-through)")
     assert found[4] == "7.00"
     assert (found[7], found[8]) == ("80.0 [80.0, 80.0] adaptive", "8.00")
-    empty = cells_of(lines, "npt", "robust", "partition-median")
+    empty = cells_of(lines, "npt-mp", "robust", "partition-median")
     assert set(empty) == {"-"}
     assert "5000" not in "\n".join(lines)
     by_threat = {(p.defense, p.threat): p for p in defence_points(rows)}

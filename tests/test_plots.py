@@ -208,7 +208,7 @@ def test_the_commands_write_files(tmp_path: Path, records: list[Record]) -> None
         assert done.exit_code == 0, done.output
         assert done.stdout.splitlines()[-1] == str(out)
         assert out.read_bytes().startswith(b"%PDF")
-    assert len(read_parts(tmp_path / "parts")) == 2, "clean and adversarial"
+    assert len(read_parts(tmp_path / "parts")) == 3, "clean, adversarial and robust"
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_committed_parts_are_of_shipped_weights_from_a_clean_tree() -> None:
         (victim, training)
         for victim in ("npt-mp", "npt", "gct", "posemae")
         for training in ("clean", "adversarial")
-    }
+    } | {("npt-mp", "robust"), ("npt", "robust")}
     for record in found:
         assert record.cell.weights_sha256 in shipped_fingerprints()
         assert record.environment.dirty is False
