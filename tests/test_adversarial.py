@@ -174,7 +174,7 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
     for attack in ("fgm", "noise"):
         recipe = Recipe(
             "npt-mp", steps=120, points=128, pose_points=256, warmup=10, start="shipped",
-            adversarial=Adversarial(attack, after=0.5),
+            matrix_rate=0.008, rate=0.0008, adversarial=Adversarial(attack, after=0.5),
         )  # fmt: skip
         start, _ = load_network("npt-mp")
         found[attack] = measured(train(recipe, tmp_path / attack, start=start).network)

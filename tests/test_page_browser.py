@@ -99,9 +99,10 @@ def test_the_first_screen_answers(visit: Visit) -> None:
     assert box["y"] + box["height"] < 900, "without scrolling"
     worst = numbers(visit.texts("#ranking-table tbody td:nth-child(5)"))
     assert worst == sorted(worst)
-    assert len(worst) == 8
+    assert len(worst) >= 10
+    far = numbers(visit.texts("#ranking-table tbody td:nth-child(8)"))
     marks = visit.page.locator("#forest svg path:not(.domain)").count()
-    assert marks == 8 * 4, "clean, noise and both worst cases for eight networks"
+    assert marks == 3 * len(worst) + len(far), "clean, noise and the worst cases that there are"
 
 
 def test_sorting_by_number_and_by_word(visit: Visit) -> None:
@@ -191,13 +192,13 @@ def test_dragging_one_body_turns_all(visit: Visit) -> None:
 
 def test_curves_follow_the_choice(visit: Visit) -> None:
     page, choices = visit.page, visit.page.locator("#curves-form select")
-    assert page.locator("#pmd-curve path.series").count() == 8
-    assert page.locator("#success-curve path.series").count() == 8
+    networks = page.locator("#pmd-curve path.series").count()
+    assert networks == page.locator("#success-curve path.series").count() >= 15
     before = page.locator("#success-curve path.series").first.get_attribute("d")
     choices.nth(2).select_option("0.02")
     assert page.locator("#success-curve path.series").first.get_attribute("d") != before
     choices.nth(1).select_option("adversarial")
-    assert page.locator("#pmd-curve path.series").count() == 4
+    assert 6 <= page.locator("#pmd-curve path.series").count() < networks / 2
 
 
 def test_defences_are_marks_as_large_as_they_cost(browser: Browser, tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ attack = "noise"
 attack = "fgm"
 defense = "sor"
 """
-WEIGHTS = Path("victims/weights/npt-mp-compact.safetensors")
-NAME = "npt-mp (npt-mp-compact)"
+WEIGHTS = Path("victims/weights/npt-mp-small.safetensors")
+NAME = "npt-mp (npt-mp-small)"
 
 
 @pytest.fixture(scope="module")

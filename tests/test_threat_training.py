@@ -191,7 +191,7 @@ def test_recipes_name_the_threat_and_older_ones_keep_their_meaning() -> None:
     assert differences(stored, recipe) == []
     other = replace(recipe, adversarial=replace(part, eps_low=0.01))
     assert differences(stored, other) == ["eps_low: 0.004 there, 0.01 here"]
-    old = read_weights(shipped_path("npt", "compact", training="adversarial"))
+    old = read_weights(shipped_path("npt", "small", training="adversarial"))
     assert old is not None
     found = old["card"]["recipe"]
     assert "threat" not in found["adversarial"]

@@ -283,7 +283,7 @@ def test_clean_numbers_are_no_centring_artefact() -> None:
     clean = [each.metrics.clean for each in records if "pmd_aligned" in each.metrics.clean]
     ratios = [each["pmd"].mean / each["pmd_aligned"].mean for each in clean]
     assert len(ratios) > 16
-    assert 1 < max(ratios) < 0.85 * BOX_FACTOR
+    assert 1 < max(ratios) < 0.9 * BOX_FACTOR
 
 
 def test_threat_models_are_found_by_name_and_by_what_they_are() -> None:
@@ -339,7 +339,7 @@ def test_a_record_is_judged_by_the_metric_that_its_attack_maximises() -> None:
     assert under is not None
     cell = record_to_json(record)["cell"]
     assert cell["metric"] == "pmd_aligned"
-    assert cell["attack_version"] == 2
+    assert cell["attack_version"] == PTEnsemble.version
     ratio = [
         a / n
         for a, n in zip(
@@ -349,7 +349,7 @@ def test_a_record_is_judged_by_the_metric_that_its_attack_maximises() -> None:
     ]  # fmt: skip
     assert under.rates["gain_over_noise"] == pytest.approx(sum(ratio) / 2)
     assert under.effort is not None
-    assert under.effort.gradients == (150, 150)
+    assert under.effort.gradients == (1, 1)
     assert "not-converged" in record.flags
     assert parse_record(record_to_json(record), "here") == record
     assert under.norms["l2_vertex"].max <= 0.02 * (1 + 1e-6)
