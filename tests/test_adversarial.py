@@ -169,14 +169,14 @@ def test_adversarial_training_makes_robust_and_noise_of_that_size_does_not(tmp_p
         metrics = evaluate(network, attack=FGM(Budget(0.08)), samples=8).metrics
         return metrics.clean_pmd.mean, metrics.pmd.mean
 
-    before = measured(load_network("npt-mp")[0])
+    before = measured(load_network("npt-mp", size="small")[0])
     found = {}
     for attack in ("fgm", "noise"):
         recipe = Recipe(
             "npt-mp", steps=120, points=128, pose_points=256, warmup=10, start="shipped",
-            matrix_rate=0.008, rate=0.0008, adversarial=Adversarial(attack, after=0.5),
+            size="small", adversarial=Adversarial(attack, after=0.5),
         )  # fmt: skip
-        start, _ = load_network("npt-mp")
+        start, _ = load_network("npt-mp", size="small")
         found[attack] = measured(train(recipe, tmp_path / attack, start=start).network)
         assert found[attack][0] < 2 * before[0]
     assert found["fgm"][1] < 0.65 * before[1]
