@@ -126,8 +126,10 @@ def test_every_missing_field_is_named(tmp_path: Path) -> None:
         assert fields_of(tmp_path, edited, ATTACKED.name)[0] == named(path)
 
 
-OPTIONAL = {"edge_error", "clean_edge_error", "pmd_uncentred", "clean_pmd_uncentred", "msvd"} | {
-    "clean_msvd"
+OPTIONAL = {
+    before + name
+    for name in ("edge_error", "pmd_uncentred", "pmd_aligned", "normal_error", "msvd")
+    for before in ("", "clean_")
 }
 """Metrics that a record may lack, as it may have others."""
 
