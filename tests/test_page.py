@@ -192,6 +192,8 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
     assert found.ratio == pytest.approx((2.0, 0.04 / 0.03, 4.0)), "means 0.04 and 0.02"
     assert (found.by, found.wins) == ("point2", 2)
     assert (rows[0].ahead, rows[1].ahead) == ((2, 2), None)
+    longer = [made(victim="npt", pmd=(0.01, 0.05, 0.01), **SHIPPED, **ensemble), plain[1]]
+    assert ranking(longer)[0].ahead == (1, 2), "the pairs that both have"
     assert (found.first_by_fgm, found.seeds) == (False, pytest.approx((5000.0,)))
     assert rows[1].point2 is not None
     rows[1] = replace(rows[1], point2=replace(rows[1].point2, fingerprint="07" * 32))
