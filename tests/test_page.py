@@ -21,6 +21,7 @@ from hypothesis.extra.numpy import arrays
 
 from posebench.attacks import PGD
 from posebench.benchmark.cli.app import main
+from posebench.benchmark.evaluation.sources import find_networks
 from posebench.benchmark.records.form import attack_settings
 from posebench.benchmark.records.store import read_records
 from posebench.benchmark.records.types import Record
@@ -40,6 +41,7 @@ from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
 from posebench.interfaces import Budget
 from posebench.victims import write_weights
+from posebench.victims.weights import shipped_victims
 from tests.made_records import made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -355,6 +357,11 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
     """Every PMD shown stands in a record, and the drawn meshes have it."""
     samples = read_samples(BOARDS / "samples")
     assert len(samples) == 2
+    shown_weights = [
+        source.weights.sha256
+        for victim in shipped_victims("compact")
+        for source in find_networks(victim, None, "compact")
+    ]
     by_cell = {
         (r.cell.weights.sha256, r.cell.attack and attack_settings(r.cell.attack)): r
         for r in sorted(records, key=lambda r: r.cell.samples)
@@ -365,7 +372,7 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
     compared = 0
     for sample in samples:
         number, truth = sample["sample"], unpacked(sample["truth"])
-        assert len(sample["victims"]) == 10
+        assert [views["weights_sha256"] for views in sample["victims"]] == shown_weights
         assert sample["environment"]["dirty"] is False
         for views in sample["victims"]:
             shown = [

@@ -251,6 +251,21 @@ def test_weights_by_pattern_and_victim(weights: Path, tmp_path: Path) -> None:
     assert names == [f"{kind}.safetensors" for kind in kinds]
 
 
+def test_shipped_stands_for_every_network_with_weights_but_the_told_one(tmp_path: Path) -> None:
+    folder = ROOT / "victims" / "weights"
+    named = {path.stem.removesuffix("-compact") for path in folder.glob("*-compact.safetensors")}
+    assert "dt" in named, "whose tasks must know the correspondence"
+    named.remove("dt")
+    text = 'victims = "shipped"\ntrainings = "clean"\naccess = "transfer"\nsurrogate = "shipped"\n'
+    (grid,) = read_grids(str(write_grid(tmp_path, text)))
+    found = [(each.victim, each.surrogate) for each in grid_settings(grid)]
+    assert len(found) == len(named) ** 2
+    assert set(found) == set(product(named, named))
+    (grid,) = read_grids(str(write_grid(tmp_path, 'victims = ["gct", "shipped"]')))
+    assert grid_settings(grid)[0].victim == "gct"
+    assert {each.victim for each in grid_settings(grid)} == named
+
+
 def test_a_cell_of_several_grids_is_made_once_by_the_first(weights: Path, tmp_path: Path) -> None:
     text = "[[grid]]\neps = [0.02, 0.05]\n[[grid]]\neps = '0.02:0.05:2'\n[[grid]]\neps = 0.02"
     jobs = planned(small(weights, tmp_path, text), tmp_path)

@@ -50,6 +50,15 @@ def shipped_path(
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
 
+def shipped_victims(size: str) -> tuple[str, ...]:
+    """Registry names of those whose clean weights of a size come with the library.
+
+    Without those that need the true correspondence, which few tasks know.
+    """
+    there = (name for name in VICTIMS if shipped_path(name, size).is_file())
+    return tuple(name for name in there if not VICTIMS[name].spec.guided)
+
+
 def write_weights(
     path: Path, network: PoseTransferNetwork, card: dict[str, Any], *, half: bool = False
 ) -> None:

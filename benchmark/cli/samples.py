@@ -26,17 +26,19 @@ def samples(
 
     About a minute for each pair on a CPU; 'posebench report' then puts them into the page.
     """
-    from posebench.benchmark.reports.page_samples import SAMPLE_VICTIMS, make_sample, sample_text
+    from posebench.benchmark.reports.page_samples import make_sample, sample_text
     from posebench.errors import InputError
     from posebench.files import check_writable, write_atomically
+    from posebench.victims.weights import shipped_victims
 
     if pairs < 1:
         raise InputError(f"pairs must be at least 1, got {pairs}")
     check_writable(out)
     written = []
+    victims = len(shipped_victims("compact"))
     with progress_bar("networks", quiet=False) as bar:
         for number in range(pairs):
-            job = bar.add_task(f"pair {number}", total=2 * len(SAMPLE_VICTIMS))
+            job = bar.add_task(f"pair {number}", total=victims)
             made = make_sample(task, number, seed=seed, progress=partial(bar.advance, job))
             path = out / f"{task.replace('/', '-')}-{number}.json"
             write_atomically(path, sample_text(made))

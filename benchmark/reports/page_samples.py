@@ -31,11 +31,10 @@ from posebench.errors import InputError
 from posebench.geometry import centred
 from posebench.interfaces import Attack, Batch, Budget, Victim
 from posebench.rng import generator_for
+from posebench.victims.weights import shipped_victims
 
 SAMPLE_ATTACKS: tuple[Attack, ...] = (FGM(Budget(0.02)), FGM(Budget(0.08)), PGD(Budget(0.08)))
 """The tables' attacks, so that a shown PMD stands in a record too."""
-
-SAMPLE_VICTIMS = ("npt-mp", "npt", "gct", "posemae")
 
 
 def packed(points: NDArray[np.floating]) -> Json:
@@ -71,7 +70,7 @@ def make_sample(
     The attack's random numbers are those of ``evaluate`` with the same seed, so the PMD is the
     record's but for rounding, which PGD's steps multiply (a record's batches round otherwise).
     Truth and results are centred by their bounding boxes, as PMD does it; ``progress`` is called
-    after each victim's weights.
+    after each victim.
     """
     pairs = load_task(task, samples=sample + 1, vertices=vertices)
     ids = torch.tensor([sample])
@@ -80,10 +79,10 @@ def make_sample(
     if pose_faces is None or dataset_of(task).on_disk:
         raise InputError(f"samples are of undistorted poses that may be published, not of {task!r}")
     victims = []
-    for name in SAMPLE_VICTIMS:
+    for name in shipped_victims(size):
         for source in find_networks(name, None, size):
             victims.append(victim_views(source, batch, seed))
-            progress()
+        progress()
     return {
         "schema": SCHEMA,
         "task": task,

@@ -20,7 +20,7 @@ from posebench.errors import InputError
 from posebench.norms import AccessKind
 from posebench.registry import unknown
 from posebench.victims import VICTIMS, load_network, read_weights
-from posebench.victims.weights import TRAININGS, shipped_path
+from posebench.victims.weights import TRAININGS, shipped_path, shipped_victims
 
 SHIPPED = "shipped"
 """As weights: those that come with the library; "shipped:PATTERN" is a file's name among them."""
@@ -31,11 +31,12 @@ class Grid:
     """One ``[[grid]]``; None and () are what the file leaves out.
 
     Attributes:
-        victims: registry names; (): those of the weights files.
+        victims: registry names, "shipped" for ``shipped_victims``; (): those of the weights files.
         weights: "shipped", "shipped:PATTERN", paths, or patterns of paths.
         trainings: of "shipped", keys of ``TRAININGS``; (): all that are shipped.
         eps: one or more budgets that belong together, as ``eps_values`` reads them.
         settings: sets of other arguments of the attack, each a cell.
+        surrogate: whose weights transferred attacks are made on, as ``victims``.
 
     The rest as in ``EvaluationSettings``.
     """
@@ -54,7 +55,7 @@ class Grid:
     iterations: int | None = None
     defenses: tuple[str, ...] = ("none",)
     access: tuple[str, ...] = ()
-    surrogate: str | None = None
+    surrogate: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     samples: int = 32
     size: str = "compact"
@@ -95,8 +96,11 @@ def combinations(grid: Grid) -> Iterator[EvaluationSettings]:
         grid.access or (None,),
         grid.seeds,
         grid.settings or ((),),
+        listed(grid.surrogate, grid.size) or (None,),
     )
-    for task, attack, norm, eps, threat, defense, access, seed, settings in product(*axes):
+    for task, attack, norm, eps, threat, defense, access, seed, settings, surrogate in product(
+        *axes
+    ):
         if attack == NONE or (defense == NONE and access != "transfer"):
             access = None
         if attack == "transfer":
@@ -114,7 +118,7 @@ def combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             settings=() if attack == NONE else settings,
             defense=defense,
             access=access,
-            surrogate=grid.surrogate if transfers else None,
+            surrogate=surrogate if transfers else None,
             task=task,
             samples=grid.samples,
             size=grid.size,
@@ -122,6 +126,14 @@ def combinations(grid: Grid) -> Iterator[EvaluationSettings]:
             seed=seed,
             precision=grid.precision,
         )
+
+
+def listed(names: tuple[str, ...], size: str) -> tuple[str, ...]:
+    """Registry names, those in the place of "shipped" included; see :class:`Grid`."""
+    found: dict[str, None] = {}
+    for name in names:
+        found |= dict.fromkeys(shipped_victims(size) if name == SHIPPED else [name])
+    return tuple(found)
 
 
 def check_used(grid: Grid) -> None:
@@ -140,7 +152,7 @@ def check_used(grid: Grid) -> None:
         if access in ("adaptive", "straight-through") and not defended:
             raise InputError(f"access {access!r} needs a defence, and the grid has none")
     transfers = "transfer" in grid.access or "transfer" in attacked
-    if grid.surrogate is not None and not transfers:
+    if grid.surrogate and not transfers:
         raise InputError("surrogate needs access 'transfer' or attack 'transfer'")
     for training in grid.trainings:
         if training not in TRAININGS:
@@ -157,28 +169,29 @@ def grid_weights(grid: Grid) -> list[tuple[str, Path]]:
     Raises:
         InputError: an entry without any file for the grid's victims.
     """
-    for victim in grid.victims:
+    victims = listed(grid.victims, grid.size)
+    for victim in victims:
         VICTIMS[victim]  # raises with a suggestion
     found: dict[tuple[str, Path], None] = {}
     for entry in grid.weights:
         if entry == SHIPPED:
-            chosen = _shipped(grid)
+            chosen = _shipped(grid, victims)
         else:
             paths = _matching(entry)
-            chosen = [(victim_of(path, grid.victims), path) for path in paths]
-            chosen = [each for each in chosen if each[0] in (grid.victims or (each[0],))]
+            chosen = [(victim_of(path, victims), path) for path in paths]
+            chosen = [each for each in chosen if each[0] in (victims or (each[0],))]
             if not chosen:
-                of = f" of {', '.join(grid.victims)}" if grid.victims and paths else ""
+                of = f" of {', '.join(victims)}" if victims and paths else ""
                 raise InputError(f"weights {entry!r}: no such file{of}")
         found |= dict.fromkeys(chosen)
     return list(found)
 
 
-def _shipped(grid: Grid) -> list[tuple[str, Path]]:
-    if not grid.victims:
+def _shipped(grid: Grid, victims: tuple[str, ...]) -> list[tuple[str, Path]]:
+    if not victims:
         raise InputError("name the victims whose shipped weights are wanted: victims = [...]")
     found = []
-    for victim in grid.victims:
+    for victim in victims:
         for training in grid.trainings or TRAININGS:
             path = shipped_path(victim, grid.size, training=training)
             if training != "clean" and not grid.trainings and not path.is_file():

@@ -39,15 +39,14 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
             "threats",
             "defenses",
             "access",
+            "surrogate",
         ),
         ((str,), NAMES),
     ),
     "settings": ((dict,), "a table such as { step = 0.1 } or a list of them"),
     "eps": ((int, float, str), "a number, low:high:count, or a list of them"),
     "seeds": ((int,), "a whole number or a list of them"),
-    **dict.fromkeys(
-        ("eps_unit", "objective", "surrogate", "size", "precision"), ((str,), "a name")
-    ),
+    **dict.fromkeys(("eps_unit", "objective", "size", "precision"), ((str,), "a name")),
     **dict.fromkeys(("iterations", "samples", "vertices"), ((int,), "a whole number")),
 }
 """What TOML may hold for a key, and how to say so."""
