@@ -29,10 +29,6 @@ Examples:
 - posebench cost --recipe robust-study --repeats 20
 """
 
-PAPER = ("npt-mp", "npt", "gct", "posemae")
-"""The victims of the paper's Table 4."""
-
-
 SomeDefenses = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +63,7 @@ def cost(
     from posebench.benchmark.evaluation.devices import resolve_device
     from posebench.errors import InputError
     from posebench.files import check_writable
+    from posebench.victims import VICTIMS
 
     if repeats < 1:
         raise InputError(f"repeats must be at least 1, got {repeats}")
@@ -81,7 +78,7 @@ def cost(
         steps = costs_of_steps(recipe, place, repeats)
     else:
         costs = costs_of_victims(
-            victim or list(PAPER), defense or ["none"], size or "paper", place, repeats
+            victim or list(VICTIMS), defense or ["none"], size or "paper", place, repeats
         )
     if out is not None:
         write_costs(out, costs, place, steps)
