@@ -12,7 +12,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import pytest
 import typer
 
 from posebench.benchmark.cli.app import app
+from posebench.victims import VICTIMS
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARK = ROOT / "benchmark"
@@ -191,6 +192,36 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     stars = sum(each is not None for each in (args.vararg, args.kwarg))
     return len([each for each in every if each.arg not in ("self", "cls")]) + stars
+
+
+def decisions(tree: ast.AST, names: Collection[str]) -> list[str]:
+    """Comparisons and tests of beginnings with one of ``names`` in a syntax tree."""
+    found = []
+    for node in ast.walk(tree):
+        held: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            held = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            held = list(node.args) if node.func.attr in ("startswith", "endswith") else []
+        elif isinstance(node, ast.MatchValue):
+            held = [node.value]
+        constants = (each for part in held for each in ast.walk(part))
+        if any(isinstance(each, ast.Constant) and each.value in names for each in constants):
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_no_module_of_the_benchmark_decides_by_a_victims_name() -> None:
+    """What a network needs stands in its class and spec: the next one needs no line there."""
+    names = frozenset(VICTIMS)
+    seen = 'if victim != "gct" or victim in ("dt",) or victim.startswith("npt"): pass'
+    assert len(decisions(ast.parse(seen), names)) == 3
+    found = {
+        path.relative_to(ROOT): lines
+        for path in sorted(BENCHMARK.rglob("*.py"))
+        if (lines := decisions(ast.parse(path.read_text(encoding="utf-8")), names))
+    }
+    assert found == {}
 
 
 def test_no_function_is_longer_than_a_page() -> None:

@@ -91,8 +91,8 @@ class GCTransformer(PoseTransferNetwork):
     released_names = spadain_names(head=5)
     released_width = "encoder.layers.2.weight"
     pooled = False
-    recompute = False
-    """Gradient checkpointing: keep the stages' inputs alone, about a third more time."""
+    can_recompute = True
+    """Of the stages the inputs alone are kept, which takes about a third more time."""
 
     def __init__(self, width: int = 1024) -> None:
         super().__init__(width)

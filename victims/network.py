@@ -30,6 +30,9 @@ class PoseTransferNetwork(nn.Module):
     """From the names of a released checkpoint's tensors to ours; empty if none is released."""
     released_width: ClassVar[str] = ""
     """Our name of the tensor whose rows are the width."""
+    can_recompute: ClassVar[bool] = False
+    """Whether ``recompute`` may be set: gradient checkpointing in training."""
+    recompute: bool = False
 
     def __init__(self, width: int) -> None:
         super().__init__()

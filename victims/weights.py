@@ -50,6 +50,11 @@ def shipped_path(
     return Path(str(files("posebench.victims").joinpath("weights", name)))
 
 
+def shipped_files() -> list[Path]:
+    """Every weights file that comes with the library, by name."""
+    return sorted(shipped_path("", "").parent.glob("*.safetensors"))
+
+
 def shipped_victims(size: str) -> tuple[str, ...]:
     """Registry names of those whose clean weights of a size come with the library.
 

@@ -36,7 +36,7 @@ from posebench.benchmark.records.types import Cell, Json, Record, Weights
 from posebench.defenses import DEFENSES
 from posebench.errors import InputError
 from posebench.victims import VICTIMS, load_network, read_weights
-from posebench.victims.weights import shipped_path
+from posebench.victims.weights import shipped_files
 
 T = TypeVar("T")
 
@@ -233,7 +233,7 @@ def _told(victim: str, weights: Weights) -> Json:
 def _shipped() -> dict[str, tuple[str, Weights]]:
     """File name of every shipped weights file -> its victim and what records say of it."""
     found = {}
-    for path in sorted(shipped_path("npt", "compact").parent.glob("*.safetensors")):
+    for path in shipped_files():
         name = str((read_weights(path) or {}).get("victim"))
         if name in VICTIMS:
             found[path.name] = name, with_source(*load_network(name, weights=path)).weights

@@ -21,7 +21,7 @@ from posebench.benchmark.records.types import Cell, Record
 from posebench.errors import InputError
 from posebench.interfaces import Attack, Defense
 from posebench.victims import SIZES, load_network
-from posebench.victims.weights import shipped_path, weights_fingerprint
+from posebench.victims.weights import shipped_files, weights_fingerprint
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,7 @@ def surrogate_of(cell: Cell, device: str) -> Surrogate | None:
 
 def shipped_weights(sha256: str | None) -> Path | None:
     """The shipped weights file with this sha256; None if there is none."""
-    folder = shipped_path("npt", "compact").parent
-    found = (p for p in sorted(folder.glob("*.safetensors")) if weights_fingerprint(p) == sha256)
+    found = (path for path in shipped_files() if weights_fingerprint(path) == sha256)
     return next(found, None)
 
 

@@ -18,7 +18,12 @@ from posebench.benchmark.checks.suite import CHECKS, run_checks
 from posebench.benchmark.data.datasets import load_task, task_vertices
 from posebench.benchmark.data.task import PairTask, check_truth
 from posebench.benchmark.evaluation.devices import resolve_device
-from posebench.benchmark.evaluation.settings import NONE, EvaluationSettings, checked
+from posebench.benchmark.evaluation.settings import (
+    NONE,
+    EvaluationSettings,
+    checked,
+    surrogate_for,
+)
 from posebench.benchmark.evaluation.sources import (
     Source,
     adversarial_part,
@@ -109,7 +114,7 @@ def prepare(settings: CheckSettings) -> Prepared:
     if len(asked.eps) != 1:
         raise InputError(f"checks are made at one eps, got {len(asked.eps)}")
     steps = STEPS if asked.iterations is None else asked.iterations
-    name = asked.surrogate or ("gct" if asked.victim != "gct" else "npt")
+    name = asked.surrogate or surrogate_for(asked.victim)
     asked = checked(replace(asked, attack="apgd", iterations=steps, surrogate=None))
     budget = Budget(asked.eps[0], cast(Norm, asked.norm))
     if asked.objective not in (None, "pmd", "aligned"):

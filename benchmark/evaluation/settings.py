@@ -34,6 +34,15 @@ OWN_NORM = ("drop", "add", "sparse")
 MAX_BUDGETS = 100
 """Of one curve."""
 
+SURROGATES = ("gct", "npt")
+"""Where transferred solutions come from unless told otherwise: the first that is another network
+(our choice: two that hear the pose vertex by vertex)."""
+
+
+def surrogate_for(victim: str) -> str:
+    """Whose solutions are carried over to a victim unless told otherwise."""
+    return next(name for name in SURROGATES if name != victim)
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -99,7 +108,7 @@ class EvaluationSettings:
         norm = self.norm or (self.attack if self.attack in OWN_NORM else "l2")
         if self.attack == "transfer":
             access = access or "transfer"
-            surrogate = surrogate or ("gct" if self.victim != "gct" else "npt")
+            surrogate = surrogate or surrogate_for(self.victim)
         return replace(self, norm=norm, access=access or "oblivious", surrogate=surrogate)
 
     def _threatened(self, threat: Threat) -> EvaluationSettings:

@@ -10,14 +10,13 @@ import torch
 from posebench.benchmark.records.types import Cell, Json, Weights
 from posebench.benchmark.training.recipe import recipe_changes
 from posebench.victims import VICTIMS
-from posebench.victims.weights import shipped_path, weights_fingerprint
+from posebench.victims.weights import shipped_files, weights_fingerprint
 
 
 @lru_cache
 def weights_names() -> dict[str, str]:
     """sha256 -> file name of every shipped weights file."""
-    folder = shipped_path("npt", "compact").parent
-    return {weights_fingerprint(path): path.name for path in sorted(folder.glob("*.safetensors"))}
+    return {weights_fingerprint(path): path.name for path in shipped_files()}
 
 
 def shipped_fingerprints() -> frozenset[str]:

@@ -36,7 +36,7 @@ from posebench.benchmark.training.session import Session
 from posebench.benchmark.training.state import HowToTrain, State
 from posebench.benchmark.training.streams import pair_source, pairs_to_watch
 from posebench.errors import InputError
-from posebench.victims import SIZES, VICTIMS, GCTransformer, PoseTransferNetwork
+from posebench.victims import SIZES, VICTIMS, PoseTransferNetwork
 
 Deferred = Callable[[], AbstractContextManager[Callable[[], bool]]]
 """A context in which a wish to stop is kept, and the question whether there is one."""
@@ -125,8 +125,9 @@ def begin(recipe: Recipe, start: PoseTransferNetwork | None, how: HowToTrain) ->
     """
     network = (start or initial_network(recipe)).to(how.device).train()
     if how.recompute:
-        if not isinstance(network, GCTransformer):
-            raise InputError(f"{recipe.victim} has no gradient checkpointing; gct has")
+        if not network.can_recompute:
+            having = ", ".join(n for n, each in VICTIMS.working().items() if each.can_recompute)
+            raise InputError(f"{recipe.victim} has no gradient checkpointing; {having} have")
         network.recompute = True
     network.compiled = torch.compile(network.transfer) if how.compiled else None
     return State(

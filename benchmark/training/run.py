@@ -27,7 +27,14 @@ from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
 from posebench.files import check_writable, write_atomically
-from posebench.victims import SIZES, PoseTransferNetwork, load_network, read_weights, write_weights
+from posebench.victims import (
+    SIZES,
+    VICTIMS,
+    PoseTransferNetwork,
+    load_network,
+    read_weights,
+    write_weights,
+)
 from posebench.victims.weights import rounded, shipped_path, weights_fingerprint
 
 if TYPE_CHECKING:
@@ -220,7 +227,7 @@ def reporting(
 def memory_advice(recipe: Recipe, folder: Path) -> str:
     """One line on what to do when a step does not fit."""
     points = "whole meshes" if recipe.points is None else f"{recipe.points} points"
-    more = ", or use --recompute" if recipe.victim.startswith("gct") else ""
+    more = ", or use --recompute" if VICTIMS[recipe.victim].can_recompute else ""
     return (
         f"out of memory in steps of {recipe.batch} pairs of {points}: try a smaller --batch, "
         f"--points or --size{more}, with another folder than {folder}"
