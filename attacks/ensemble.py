@@ -94,7 +94,7 @@ class PTEnsemble:
 
     budget: Budget
     objective: str = "pmd"
-    most: int = 1000
+    most: int = 3000
     version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:

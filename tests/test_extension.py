@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from posebench.attacks import FGM, PGD, PTEnsemble, Universal, VertexAdam
+from posebench.attacks import FGM, PGD, PTEnsemble, Universal, VertexAdam, ensemble
 from posebench.benchmark.evaluation import harness
-from posebench.benchmark.evaluation.extension import first_part
+from posebench.benchmark.evaluation.extension import known_pairs, most_known
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.plan import Evaluation
 from posebench.benchmark.records.store import read_record, record_path, record_text, write_record
@@ -67,7 +67,7 @@ def test_an_extended_record_is_the_whole_one_and_its_first_pairs_are_not_attacke
         return attack(*words, **more)
 
     monkeypatch.setattr(harness, "run_attack", counting)
-    assert first_part(given, [short], "cpu") is short
+    assert most_known(given, [short], "cpu") is short
     longer = made(given, short)
     assert asked == [2, 1]
     assert record_text(replace(longer, cost=whole.cost)) == record_text(whole)
@@ -76,20 +76,53 @@ def test_an_extended_record_is_the_whole_one_and_its_first_pairs_are_not_attacke
         made(given, whole)
 
 
+def test_a_higher_limit_takes_over_the_pairs_that_stopped_by_themselves(
+    given: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "LEAST", 20)
+    monkeypatch.setattr(ensemble, "ENOUGH", 1e-4)  # an untrained network hardly hears its pose
+    budget, objective = NEAR.budget, NEAR.objective
+    low, high = (
+        replace(given, attacks=(PTEnsemble(budget, objective, most),), samples=4)
+        for most in (40, 120)
+    )
+
+    def alone(given: Evaluation, known: Record | None = None) -> Record:
+        (record,) = evaluate_all(given, Execution(1, known=known))
+        return committed(record)
+
+    short, whole = alone(low), alone(high)
+    assert short.metrics.attack is not None
+    assert short.metrics.attack.effort is not None
+    spent = short.metrics.attack.effort.gradients
+    settled = [pair for pair, count in enumerate(spent) if count < 40]
+    assert 0 < len(settled) < 4, f"the test shows nothing: {spent}"
+    assert known_pairs(high, short, "cpu") == settled
+    assert known_pairs(low, short, "cpu") == known_pairs(low, whole, "cpu") == []
+    longer = alone(high, short)
+    assert record_text(replace(longer, cost=whole.cost)) == record_text(whole)
+    assert abs(longer.cost.backwards - whole.cost.backwards) <= 1
+    more = replace(high, samples=5)
+    assert known_pairs(more, short, "cpu") == settled
+    assert known_pairs(more, whole, "cpu") == [0, 1, 2, 3]
+    assert most_known(more, [short, whole], "cpu") is whole
+    assert known_pairs(replace(high, samples=3), whole, "cpu") == []
+
+
 def test_only_the_same_cell_on_fewer_pairs_counts(given: Evaluation) -> None:
     short, shorter = (made(replace(given, samples=samples)) for samples in (2, 1))
-    assert first_part(given, [shorter, short], "cpu") == short
-    assert first_part(given, [], "cpu") is None
+    assert most_known(given, [shorter, short], "cpu") == short
+    assert most_known(given, [], "cpu") is None
     others = {
-        "device": first_part(given, [short], "cuda:0"),
-        "changes in the tree": first_part(
+        "device": most_known(given, [short], "cuda:0"),
+        "changes in the tree": most_known(
             given, [replace(short, environment=replace(short.environment, dirty=True))], "cpu"
         ),
-        "as many pairs": first_part(replace(given, samples=2), [short], "cpu"),
-        "seed": first_part(replace(given, seed=1), [short], "cpu"),
-        "mesh": first_part(replace(given, vertices=1700), [short], "cpu"),
-        "attack": first_part(replace(given, attacks=(FGM(Budget(0.06)),)), [short], "cpu"),
-        "clean": first_part(replace(given, attacks=(None,)), [short], "cpu"),
+        "as many pairs": most_known(replace(given, samples=2), [short], "cpu"),
+        "seed": most_known(replace(given, seed=1), [short], "cpu"),
+        "mesh": most_known(replace(given, vertices=1700), [short], "cpu"),
+        "attack": most_known(replace(given, attacks=(FGM(Budget(0.06)),)), [short], "cpu"),
+        "clean": most_known(replace(given, attacks=(None,)), [short], "cpu"),
     }
     assert others == dict.fromkeys(others)
     for anew in (
@@ -98,7 +131,7 @@ def test_only_the_same_cell_on_fewer_pairs_counts(given: Evaluation) -> None:
         replace(given, defense=SOR()),
     ):
         first = evaluate_all(replace(anew, samples=2), Execution(2))[-1]
-        assert first_part(anew, [committed(first)], "cpu") is None
+        assert most_known(anew, [committed(first)], "cpu") is None
 
 
 def test_sweeps_look_at_records_of_the_same_name(given: Evaluation, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from posebench.attacks.restarts import better
 from posebench.benchmark.data.own_pairs import OwnPairs
 from posebench.benchmark.data.task import has_truth, stacks
 from posebench.benchmark.evaluation.access import Surrogate, fit_universal, fitting_pairs
-from posebench.benchmark.evaluation.extension import add_known, check_part
+from posebench.benchmark.evaluation.extension import add_known, pairs_to_take
 from posebench.benchmark.evaluation.measure import measure, noise_pmd, trivial_pmd
 from posebench.benchmark.evaluation.metrics import perturbation_norms, pmd
 from posebench.benchmark.evaluation.plan import Evaluation, Plan, metric_of, plan_evaluation
@@ -45,7 +46,7 @@ class Execution:
         batch_size: pairs at a time.
         device: of torch; the victim and its surrogate are there already.
         progress: called with each batch's length for every attack.
-        known: the same cell on fewer pairs, whose attacked values are taken over.
+        known: a record that holds some of the pairs; their attacked values are taken over.
     """
 
     batch_size: int = 8
@@ -133,14 +134,15 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
             )
     alone = plan.stochastic or not stacks(plan.pairs)
     size = 1 if alone else min(how.batch_size, given.samples)
-    if how.known is not None:
-        check_part(given, how.known, how.device)
-    for ids in batches(given.samples, size, how.known):
+    known = [] if how.known is None else pairs_to_take(given, how.known, how.device)
+    others = [pair for pair in range(given.samples) if pair not in set(known)]
+    parts = [torch.tensor(each).split(size) for each in (known, others) if each]
+    for ids in chain(*parts):
         batch = plan.pairs.batch(ids).to(how.device)
         add_clean(plan, given, batch, tables)
         last: AttackResult | None = None
         for attack, table in zip(attacks, tables, strict=True):
-            if attack is not None and how.known is not None and ids[0] < how.known.cell.samples:
+            if attack is not None and how.known is not None and int(ids[0]) in known:
                 add_known(how.known, ids, attack, batch, table)
             elif attack is not None:
                 last = add_attacked(plan, given, attack, batch, last, table)
@@ -149,18 +151,11 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
     where = environment(how.device)
     records = []
     for cell, table in zip(plan.cells, tables, strict=True):
+        table.sort(torch.tensor(known + others))
         metrics = metrics_of(table, "pmd" if cell.attack is None else cell.attack.metric)
         flags = flags_of(metrics, distorted=plan.pairs.distorted)
         records.append(Record(cell, metrics, flags, table.cost(given.samples), where))
     return records
-
-
-def batches(samples: int, size: int, known: Record | None) -> Iterator[Tensor]:
-    """Numbers of pairs, batch by batch; those of a known record apart."""
-    done = 0 if known is None else known.cell.samples
-    if done:
-        yield from torch.arange(done).split(size)
-    yield from torch.arange(done, samples).split(size)
 
 
 def add_clean(plan: Plan, given: Evaluation, batch: Batch, tables: list[Table]) -> None:

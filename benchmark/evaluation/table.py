@@ -49,6 +49,15 @@ class Table:
         """Forwards and backwards per sample, rounded up, and what fitting took once."""
         return Cost(-(-self.forwards // samples), -(-self.backwards // samples), self.fitted)
 
+    def sort(self, ids: Tensor) -> None:
+        """Bring the values, which came as those of pairs ``ids``, into the pairs' order."""
+        rows = ids.argsort()
+        for group in (
+            self.clean, self.attacked, self.trivial, self.norms, self.others, self.effort
+        ):  # fmt: skip
+            for name, parts in group.items():
+                group[name] = [torch.cat(parts)[rows]]
+
     def add(self, **groups: Mapping[str, Tensor]) -> None:
         """Append one batch's values to the groups that are named."""
         for group, values in groups.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from posebench.benchmark.evaluation.devices import resolve_device
-from posebench.benchmark.evaluation.extension import first_part
+from posebench.benchmark.evaluation.extension import most_known
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
 from posebench.benchmark.evaluation.memory import halving
 from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
@@ -153,7 +153,7 @@ def evaluate_job(job: Job) -> Outcome:
 
 def evaluate_settings(settings: RunSettings, *, anew: bool) -> list[Record]:
     """The records of a run of one weights file, in smaller batches if memory runs out; going on,
-    unless ``anew``, from a record on fewer pairs.
+    unless ``anew``, from a record that holds some of its pairs.
 
     Raises:
         InputError: bad settings, a victim that misbehaves, or too little memory for one pair.
@@ -162,7 +162,7 @@ def evaluate_settings(settings: RunSettings, *, anew: bool) -> list[Record]:
     asked = settings.evaluation
     given = on_device(ready(asked, source_of(asked)), device)
 
-    known = None if anew else first_part(given, alike(given, settings.out), device)
+    known = None if anew else most_known(given, alike(given, settings.out), device)
 
     def run(batch_size: int) -> list[Record]:
         return evaluate_all(given, Execution(batch_size, device, known=known))
