@@ -10,6 +10,7 @@ from pathlib import Path
 from posebench.benchmark.records.store import record_path
 from posebench.benchmark.records.types import Access, Cell, Record
 from posebench.benchmark.reports.markdown import NOTHING, attacked, baselines, interval, table
+from posebench.benchmark.reports.metric_order import order_lines, turned
 from posebench.benchmark.reports.selection import (
     FGM_08,
     WORST,
@@ -182,12 +183,13 @@ def headline(records: Iterable[Record]) -> list[str]:
     """The README's table: every victim's worst cases within 2 and within 5 cm a point, ranked by
     the first; PMD after the best translation. Beside them the paper's column, PMD under FGM 0.08.
 
-    Victims without a worst case come last, by PMD in the paper's ball.
+    Victims without a worst case come last, by PMD in the paper's ball. Below it stands whether the
+    error without centring ranks them alike, and why not.
     """
     head = ["victim", "training", "clean", "worst within 2 cm", "worst within 5 cm", "pairs"]
     head += ["random noise of 2 cm", "PMD clean", "PMD under FGM 0.08"]
     plain = [record for record in records if shipped_plain(record)]
-    rows = []
+    rows, worst = [], {}
     for victim, training in weights_of(plain):
         who = {"victim": victim, "training": training, "task": "anny/seen"}
         single = find(plain, FGM_08, **who)
@@ -203,7 +205,12 @@ def headline(records: Iterable[Record]) -> list[str]:
         row += [NOTHING if single is None else interval(single.metrics.clean_pmd), attacked(single)]
         rank = [best([each] if each else []) for each in (near, paper, single)]
         rows.append((rank, row))
-    return table(head, [row for _, row in sorted(rows)])
+        if near is not None:
+            worst[f"{victim} {training}"] = near
+    moved = {name for each in turned(worst) for name in (each.first, each.second)}
+    for _, row in rows:
+        row[3] += " <sup>u</sup>" if f"{row[0]} {row[1]}" in moved else ""
+    return table(head, [row for _, row in sorted(rows)]) + order_lines(worst)
 
 
 def judged(record: Record | None) -> str:
