@@ -163,11 +163,21 @@ def test_identity_and_target_are_the_same_points_of_the_same_person(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Were all poses the T-pose, identity and target would be equal; the source another body."""
-    monkeypatch.setattr(stream, "open_poses", lambda count, *_: torch.zeros(count, 24, 3))
+    monkeypatch.setattr(stream, "pair_poses", lambda pairs, *_: torch.zeros(2 * pairs, 24, 3))
     pose, identity, target, _ = first(replace(RECIPE, points=400, pose_points=400))
     torch.testing.assert_close(identity, target, atol=1e-6, rtol=0)
     spans = [(c.amax(dim=1) - c.amin(dim=1))[:, 1] for c in (pose, identity)]
     assert (spans[0] - spans[1]).abs().min() > 1e-3
+
+
+def test_half_of_the_persons_stand_as_characters_are_modelled() -> None:
+    poses = stream.pair_poses(64, generator_for(0), torch.device("cpu"))
+    assert poses.shape == (128, 24, 3)
+    knees = poses[:, 4:6].norm(dim=2).amax(dim=1)
+    assert knees[96:].max() < 0.5, "the last persons have straight legs"
+    assert (knees[:96] > 0.5).float().mean() > 0.3, "the others bend them"
+    lifted = poses[96:, 16:18].norm(dim=2).mean(dim=1)
+    assert (lifted[:16].mean() - lifted[16:].mean()).abs() > 0.3, "T-poses and A-poses"
 
 
 def test_source_and_target_are_in_the_same_pose(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Training pairs of the open regime: people, poses and points drawn anew at every step.
 
 Nothing is stored but the body: a step draws two new people a pair (``data.bodies``), two poses
-(``data.natural``, a share from the published family's ranges) and the points of two clouds
-(``data.tessellation``), and skins these points alone.
+(``data.natural``, a share from the published family's ranges; half of the persons stand as
+characters are modelled) and the points of two clouds (``data.tessellation``), and skins these
+points alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ from posebench.victims import SIZES
 PROTOCOL_SHARE = 0.25
 """Share of poses from the ranges of SMPL-NPT's sampler and its wider relatives (our choice)."""
 
+MODELLED_SHARE = 0.5
+"""Share of persons given in a T- or an A-pose, as characters come (our choice): natural poses alone
+hold 3 %."""
+
 
 def open_pairs(recipe: Recipe, generator: Generator, device: str) -> Iterator[Pairs]:
     """Endless (pose, identity, target, faces) batches; nothing waits for the device.
@@ -59,6 +64,16 @@ def open_poses(count: int, generator: Generator, device: torch.device) -> Float[
     return torch.where(apart, ranged_poses(count, generator, device=device), natural)
 
 
+def pair_poses(pairs: int, generator: Generator, device: torch.device) -> Float[Tensor, "n 24 3"]:
+    """Of the givers, then of the persons, the last of whom stand as characters are modelled."""
+    each = round(pairs * MODELLED_SHARE / 2)
+    modelled = [
+        natural_poses(each, generator, family=family, device=device)
+        for family in ("t-pose", "a-pose")
+    ]
+    return torch.cat([open_poses(2 * (pairs - each), generator, device), *modelled])
+
+
 def point_clouds(body: Body, table: Table, recipe: Recipe, generator: Generator) -> Pairs:
     """One batch of subsets: a giver in a pose, a person in another, the person in that pose."""
     assert recipe.points is not None
@@ -66,7 +81,7 @@ def point_clouds(body: Body, table: Table, recipe: Recipe, generator: Generator)
     b, device, own_level = recipe.batch, body.rest.device, LODS.index(body.rest.shape[1])
     people = draw_people(2 * b, generator, device=device)
     skeleton = people.of(replace(body, rest=body.rest[:, :0], skin_weights=body.skin_weights[:0]))
-    poses = open_poses(2 * b, generator, device)
+    poses = pair_poses(b, generator, device)
     # Rows: the givers in poses p, the persons in poses q, the persons in poses p.
     who = torch.arange(2 * b, device=device)
     who, what = torch.cat([who, who[b:]]), torch.cat([who, who[:b]])
@@ -91,7 +106,7 @@ def whole_meshes(body: Body, batch: int, generator: Generator) -> Pairs:
     """One batch of whole meshes at the body's level of detail, in random vertex orders."""
     device, vertices = body.rest.device, body.rest.shape[1]
     people = draw_people(2 * batch, generator, device=device).of(body)
-    poses = open_poses(2 * batch, generator, device)
+    poses = pair_poses(batch, generator, device)
     keys = torch.rand((2, batch, vertices), generator=generator, device=device)
     of_pose, of_identity = keys.argsort(dim=2)
     who = torch.arange(2 * batch, device=device)
