@@ -266,6 +266,11 @@ def test_held_out_splits() -> None:
     assert pose.max() < 200 <= identity_pose.min()
     arms = task.batch(torch.arange(64)).pose.points
     assert (arms.amax(dim=1) - arms.amin(dim=1))[:, 0].median() > 0.9
+    task = load_task("anny/character", samples=64, vertices=800)
+    _, identity_pose, _, pose = task.triples.unbind(1)  # type: ignore[attr-defined]
+    assert pose.max() < 400 <= identity_pose.min()
+    arms = task.batch(torch.arange(64)).identity.points
+    assert (arms.amax(dim=1) - arms.amin(dim=1))[:, 0].median() > 0.9
     plain = load_task("anny/natural", samples=8, vertices=800)
     other = load_task("anny/makers", samples=8, vertices=800)
     assert len({t.fingerprint for t in (task, plain, other)}) == 3

@@ -5,7 +5,8 @@
 * ``seen``: the 400 training poses; ``unseen``: 200 new ones from the straight sampler alone,
   as in SMPL-NPT; ``unseen-bent``: 200 new ones from the bent sampler; ``wide``: 200 from
   ranges outside the training distribution;
-* ``natural``, ``tpose``, ``acrobatic``, ``makers``: outside of the protocol, see ``held_out``.
+* ``natural``, ``tpose``, ``character``, ``acrobatic``, ``makers``: outside of the protocol, see
+  ``held_out``.
 
 Every mesh is centred by its bounding box; pose and identity orders are shuffled independently,
 and the target follows the identity's order.

@@ -5,6 +5,8 @@ better sampler for training changes no test. All are of the test identities.
 
 * ``natural``: 400 natural poses.
 * ``tpose``: pose sources in 200 T-poses and A-poses, identities given in the natural poses.
+* ``character``: the other way round, as characters are modelled: identities in the T- and A-poses,
+  pose sources in the natural ones.
 * ``acrobatic``: 200 poses with every angle near an end of its anatomical range.
 * ``makers``: the natural poses of test identities with other makers' proportions.
 """
@@ -48,6 +50,7 @@ class HeldOut:
 HELD_OUT = {
     "natural": HeldOut("natural", "natural"),
     "tpose": HeldOut("tpose", "natural"),
+    "character": HeldOut("natural", "tpose"),
     "acrobatic": HeldOut("acrobatic", "acrobatic"),
     "makers": HeldOut("natural", "natural", proportions=True),
 }

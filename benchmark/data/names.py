@@ -9,6 +9,7 @@ ANNY = {
     "anny/wide": "new people in 200 poses from wider ranges than training",
     "anny/natural": "new people in poses that people strike",
     "anny/tpose": "T- and A-poses for new people in natural ones",
+    "anny/character": "new people in T- and A-poses, to be brought into natural ones",
     "anny/acrobatic": "new people at the ends of their joints' ranges",
     "anny/makers": "new people in other makers' proportions, natural poses",
 }

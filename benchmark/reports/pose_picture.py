@@ -17,7 +17,7 @@ from posebench.benchmark.reports.pictures import Panel, draw_rows
 
 COLUMNS = 10
 ROWS = {"natural": 5, "tpose": 1, "acrobatic": 1, "makers": 1}
-assert ROWS.keys() == HELD_OUT.keys()
+assert {HELD_OUT[split].poses for split in ROWS} == {each.poses for each in HELD_OUT.values()}
 
 
 def pose_panels(vertices: int = 6890) -> list[tuple[str, list[Panel]]]:
