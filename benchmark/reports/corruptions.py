@@ -24,6 +24,7 @@ from posebench.benchmark.reports.paper import rows_of
 from posebench.benchmark.reports.reported import reported
 from posebench.benchmark.reports.selection import CLEAN, find, shipped_plain
 from posebench.benchmark.stats.bootstrap import Column, ratio_interval
+from posebench.victims.weights import TRAININGS as SHIPPED_TRAININGS
 
 TABLE_3 = reported("table_3")
 
@@ -49,7 +50,8 @@ def corruption_errors(
 
 
 def table_3(records: list[Record]) -> list[str]:
-    """Scans and Gaussian noise, without and with adversarial training."""
+    """Scans and Gaussian noise, without and with adversarial training; no row where neither the
+    paper nor a record has a number."""
     scans = [f"scan@{severity}" for severity in SEVERITIES]
     head = ["victim", "raw scans: paper"]
     for name in scans:
@@ -66,6 +68,8 @@ def table_3(records: list[Record]) -> list[str]:
             for name in (*scans, "noise@0.02")
             for training in TRAININGS
         }
+        if victim not in TABLE_3 and not any(found.values()):
+            continue
         shown = [attacked(record) for record in found.values()]
         times = _times_lower(*(found.get(("scan@3", training)) for training in TRAININGS))
         rows.append([victim, paper[0], *shown[:-2], times, paper[1], *shown[-2:]])
@@ -83,13 +87,15 @@ def _times_lower(before: Record | None, after: Record | None) -> str:
 
 
 def table_corruptions(records: list[Record]) -> list[str]:
-    """Mean PMD over severities of each corruption, and the two means over corruptions."""
+    """Mean PMD over severities of each corruption, and the two means over corruptions; no row for
+    weights that no corruption was measured on."""
     records = [record for record in records if shipped_plain(record)]
     values = {
         (victim, training): values_of(records, victim, training)
         for victim in rows_of(records)
-        for training in TRAININGS
+        for training in SHIPPED_TRAININGS
     }
+    values = {who: found for who, found in values.items() if found.keys() - {"clean"}}
     # A split's pairs are a list that more samples extend, so the first ones are common to all.
     pairs = min((v.shape[1] for found in values.values() for v in found.values()), default=0)
     errors = {
@@ -101,7 +107,7 @@ def table_corruptions(records: list[Record]) -> list[str]:
     for who, found in errors.items():
         shown = [_shown(1e4 * found[name], 1) if name in found else NOTHING for name in names]
         means = [NOTHING, NOTHING]
-        if len(found) == len(errors[REFERENCE]) == len(names):
+        if len(found) == len(errors.get(REFERENCE, ())) == len(names):
             means = [_shown(mean, 2) for mean in corruption_errors(found, errors[REFERENCE])]
         rows.append([*who, *shown, *means])
     lines = table(["victim", "training", *names, "mCE", "relative mCE"], rows)
