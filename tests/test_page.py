@@ -204,6 +204,11 @@ def test_answer_compares_the_first_two_on_the_same_pairs() -> None:
     other = answer(rows, plain)
     assert other is not None
     assert other.ratio is None
+    fewer = answer(ranking(longer), plain)
+    assert fewer is not None
+    assert (fewer.pairs, fewer.wins) == (2, 1)
+    assert fewer.ratio is not None
+    assert fewer.ratio[0] == pytest.approx(0.08 / 0.06), "on the pairs that both have"
     assert answer(rows[:1], plain) is None
 
 

@@ -75,7 +75,8 @@ def transfer_matrices(bare: Iterable[Record]) -> list[TransferMatrix]:
 
 
 def distorted_matrix(plain: Iterable[Record]) -> Matrix | None:
-    """PMD of every victim on distorted pose sources without an attack, and on clean meshes."""
+    """PMD without an attack of every victim that was measured on distorted pose sources, on these
+    and on clean meshes."""
     records = [
         record
         for record in plain
@@ -86,7 +87,7 @@ def distorted_matrix(plain: Iterable[Record]) -> Matrix | None:
     tasks = sorted({record.cell.task for record in records})
     one_each = [
         found
-        for victim, training in weights_of(records)
+        for victim, training in weights_of(each for each in records if "@" in each.cell.task)
         for task in tasks
         if (found := find(records, CLEAN, task=task, victim=victim, training=training))
     ]

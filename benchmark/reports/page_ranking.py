@@ -91,9 +91,10 @@ class Answer:
 
     Attributes:
         by: column of the ranking that decides.
-        ratio: the runner-up's PMD over the winner's with a 95 % bootstrap interval over the same
-            pairs; None where the two were not measured on the same ones.
+        ratio: the runner-up's PMD over the winner's with a 95 % bootstrap interval over the pairs
+            that both have; None where the two were not measured on the same ones.
         wins: pairs on which the winner is better.
+        pairs: how many both were measured on.
         first_by_fgm: whether FGM 0.08 agrees.
         seeds: FGM 0.08 means of the winner's recipe from other training seeds.
     """
@@ -101,6 +102,7 @@ class Answer:
     by: str
     ratio: Numbers | None
     wins: int | None
+    pairs: int
     first_by_fgm: bool
     seeds: tuple[float, ...]
 
@@ -175,13 +177,16 @@ def answer(rows: Sequence[Ranked], records: Iterable[Record]) -> Answer | None:
     first, second = (getattr(row, by) for row in rows[:2])
     if first is None or second is None:
         return None
-    values = np.array(second.values), np.array(first.values)
-    same = first.fingerprint == second.fingerprint
+    pairs = min(first.pairs, second.pairs)  # more samples extend a task's pairs
+    values = np.array(second.values[:pairs]), np.array(first.values[:pairs])
+    same = first.fingerprint == second.fingerprint or first.pairs != second.pairs
+    same = same and first.task == second.task
     comparable = same and all(np.isfinite(each).all() for each in values)
     return Answer(
         by=by,
         ratio=ratio_interval(*values) if comparable else None,
         wins=int((values[1] < values[0]).sum()) if comparable else None,
+        pairs=pairs,
         first_by_fgm=min((row for row in rows if row.fgm), key=_by_fgm, default=None) is rows[0],
         seeds=tuple(other_seeds(rows[0], records)),
     )
