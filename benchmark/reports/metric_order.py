@@ -71,18 +71,20 @@ def order_lines(found: Mapping[str, Record]) -> list[str]:
     if not changed:
         return ["", f"Without any centring (`{OTHER}`) the rows stand in the same order."]
     said = "; ".join(words(each) for each in changed)
-    return ["", f"Without any centring (`{OTHER}`) rows marked u change places: {said}."]
+    text = f"Without any centring (`{OTHER}`) rows marked u change places, since the attack shifts "
+    text += f"the first of two more as a whole (means as ranked; without): {said}."
+    if not any(each.sure for each in changed):
+        text += " None of these differences is sure by either."
+    return ["", text]
 
 
 def words(each: Turned) -> str:
     """One pair of rows. The two metrics differ by the square of the shift of the whole result, so
     of two rows that change places the first is shifted more."""
-    (one, two), (three, four) = (each.means[metric] for metric in (RANKED, OTHER))
-    numbers = f"{UNIT * one:.1f} and {UNIT * two:.1f} as ranked"
-    numbers += f", {UNIT * three:.1f} and {UNIT * four:.1f} without"
+    numbers = "; ".join(", ".join(f"{UNIT * v:.1f}" for v in pair) for pair in each.means.values())
     sure = {
-        (): "neither difference is sure",
-        (RANKED,): "the difference is sure as ranked alone",
-        (OTHER,): "the difference is sure without alone",
-    }.get(each.sure, "both differences are sure")
-    return f"{each.first} and {each.second} ({numbers}: the attack shifts the first more; {sure})"
+        (): "",
+        (RANKED,): "; sure as ranked",
+        (OTHER,): "; sure without",
+    }.get(each.sure, "; sure by both")
+    return f"{each.first} and {each.second} ({numbers}{sure})"
