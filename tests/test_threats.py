@@ -278,8 +278,9 @@ def test_help_and_page_know_every_threat_model() -> None:
 
 
 def test_clean_numbers_are_no_centring_artefact() -> None:
-    """The factor stands well above what any committed clean pairs give."""
-    records = read_records(COMMITTED)
+    """The factor stands well above what any committed clean pairs give; stray points of distorted
+    pose sources do pull the box."""
+    records = [each for each in read_records(COMMITTED) if "@" not in each.cell.task]
     clean = [each.metrics.clean for each in records if "pmd_aligned" in each.metrics.clean]
     ratios = [each["pmd"].mean / each["pmd_aligned"].mean for each in clean]
     assert len(ratios) > 16

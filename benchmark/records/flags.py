@@ -12,7 +12,7 @@ TRAINED_FACTOR = 2.0
 
 BOX_FACTOR = 2.0
 """PMD over its aligned twin, of means, above which PMD measures its own bounding boxes. On clean
-pairs it is 1.2-1.5 (NPT and NPT-MP on seen and wide, 48 pairs; single pairs up to 2.5)."""
+pairs it is 1.0-1.7 (every shipped network on every split; of single pairs more)."""
 
 CONVERGED = 0.01
 """Mean gain of the last third of an attack's gradients above which it has not converged."""
