@@ -135,7 +135,7 @@ def evaluate_all(given: Evaluation, how: Execution | None = None) -> list[Record
     alone = plan.stochastic or not stacks(plan.pairs)
     size = 1 if alone else min(how.batch_size, given.samples)
     known = [] if how.known is None else pairs_to_take(given, how.known, how.device)
-    others = [pair for pair in range(given.samples) if pair not in set(known)]
+    others = sorted(set(range(given.samples)) - set(known))
     parts = [torch.tensor(each).split(size) for each in (known, others) if each]
     for ids in chain(*parts):
         batch = plan.pairs.batch(ids).to(how.device)
