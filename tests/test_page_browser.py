@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from posebench.benchmark.records.store import cell_path, write_record
 from posebench.benchmark.reports import result_page
@@ -29,6 +30,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 BOARDS = Path(__file__).resolve().parent.parent / "leaderboards"
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 COLUMN = "#cells-table tbody tr:not(.detail) td:nth-child({})"
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -156,8 +158,15 @@ def settled(page: Page) -> tuple[str, bytes]:
     box = page.locator("#look-box")
     drawn = None
     while drawn != (drawn := box.get_attribute("data-drawn")):
+        page.evaluate(TWO_FRAMES)  # a busy machine may not have begun to draw yet
         page.wait_for_timeout(150)
     return str(box.get_attribute("data-camera")), box.screenshot()
+
+
+def unlike(one: bytes, other: bytes) -> float:
+    """How far two pictures of one size are apart: the mean over their pixels, white on black 1."""
+    drawn = [imread(io.BytesIO(picture)).astype(float) for picture in (one, other)]
+    return float(abs(drawn[0] - drawn[1]).mean())
 
 
 def test_dragging_one_body_turns_all(visit: Visit) -> None:
@@ -184,7 +193,9 @@ def test_dragging_one_body_turns_all(visit: Visit) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator("#look-box")).not_to_have_attribute("data-camera", turned)
     page.get_by_role("button", name="Reset view").click()
-    assert settled(page) == (before, picture)
+    again, drawn = settled(page)
+    assert again == before
+    assert unlike(drawn, picture) < unlike(other, picture) / 20, "edges may be drawn otherwise"
     page.locator("#look-form select").nth(2).select_option("adversarial")
     assert settled(page)[1] != picture
     assert "adversarial training" in page.locator("#look-text").inner_text()
