@@ -16,6 +16,7 @@ from posebench.benchmark.training.recipe import (
 )
 from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.errors import InputError
+from posebench.victims.weights import read_weights, shipped_files
 
 
 def test_table2_trains_every_victim_clean_and_adversarially() -> None:
@@ -30,6 +31,20 @@ def test_table2_trains_every_victim_clean_and_adversarially() -> None:
         )
         assert robust.recipe.clean_steps == clean.recipe.steps
         assert replace(robust.recipe, adversarial=None, steps=clean.recipe.steps) == clean.recipe
+
+
+def test_the_robust_recipe_repeats_the_shipped_weights() -> None:
+    runs = {run.recipe.victim: run for run in read_recipes("robust")}
+    files = {path.stem: path for path in shipped_files() if path.stem.endswith("-robust")}
+    assert set(files) == {f"{victim}-compact-robust" for victim in runs}
+    for victim, run in runs.items():
+        stored, trained = read_weights(files[f"{victim}-compact-robust"]), asdict(run.recipe)
+        assert stored is not None
+        assert run.start == "shipped"
+        card = stored["card"]["recipe"]
+        for part, ran in ((card, trained), (card["adversarial"], trained["adversarial"])):
+            same = part.keys() - {"start", "adversarial"}
+            assert {key: part[key] for key in same} == {key: ran[key] for key in same}
 
 
 @pytest.mark.parametrize(

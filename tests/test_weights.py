@@ -126,6 +126,25 @@ def test_card_begins_with_the_header_that_hubs_read(path: Path) -> None:
         assert value == pytest.approx(split["clean_pmd"]["mean"] * 1e4, abs=0.006)
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_card_has_each_trivial_answer_below_its_name(path: Path) -> None:
+    stored = read_weights(path)
+    assert stored is not None
+    table = [
+        [entry.strip() for entry in line.strip("|").split("|")]
+        for line in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+        if line.startswith(("| split", "| anny/"))
+    ]
+    names, *rows = table
+    assert {row[0] for row in rows} == set(stored["card"]["splits"])
+    for row in rows:
+        trivial = stored["card"]["splits"][row[0]]["trivial"]
+        shown = dict(zip(names, row, strict=True))
+        assert {name: f"{value * 1e4:.1f}" for name, value in trivial.items()} == {
+            name: shown[name] for name in trivial
+        }
+
+
 def test_a_header_is_yaml_whatever_a_name_holds() -> None:
     yaml = pytest.importorskip("yaml")
     split = {"clean_pmd": {"mean": 1e-3, "per_sample": [1e-3]}}

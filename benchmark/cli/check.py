@@ -52,7 +52,7 @@ def check(
 
     Exit code 1 if a flag is raised.
 
-    About 1,600 gradients and 600 forwards a pair: minutes for four pairs on a CPU.
+    Some 2,000 to 4,500 gradients and 600 forwards a pair: minutes for four pairs on a CPU.
     """
     from posebench.benchmark.checks.run import CheckSettings, check_weights
     from posebench.benchmark.evaluation.settings import EvaluationSettings

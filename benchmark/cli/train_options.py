@@ -32,7 +32,8 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs w
 Batch = Annotated[
     int | None,
     typer.Option(
-        help="Pairs a step; default 8. Rates and steps that are not given follow it.",
+        help="Pairs a step; default 16, 8 for size small and DT. Rates and steps that are not "
+        "given follow it.",
         rich_help_panel=BATCHES,
     ),
 ]
