@@ -162,7 +162,10 @@ class PTEnsemble:
             own = generator_for(seed, "round", number, device=best.device)
             former = part.pose.replace(best[rows])
             start = self.start(each.start, victim, part, former, own)
-            end, _ = each.ascent.climb(victim, part, start, generator)
+            sees = (
+                own if isinstance(each.ascent, Sparse) else generator
+            )  # whose looks follow from it
+            end, _ = each.ascent.climb(victim, part, start, sees)
             end = project(end.detach(), part.pose, self.budget)
             worth = pose_values(victim, part, end, objective=self.worth, generator=generator)
             kept, values = better(former, found.values[rows], end, worth)

@@ -67,7 +67,7 @@ class PGD:
         check_shares(self, "start")
         check_objective(self)
         for name in ("travel", "momentum"):
-            if not 0 <= getattr(self, name) <= math.inf:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be a number >= 0, got {getattr(self, name)}")
 
     def __call__(

@@ -25,6 +25,7 @@ from posebench.attacks.gradient import check_counts, check_objective, pose_value
 from posebench.attacks.projection import project, steepest
 from posebench.attacks.restarts import better
 from posebench.cloud import Clouds
+from posebench.errors import InputError
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
 from posebench.registry import unknown
@@ -62,6 +63,10 @@ class Query:
         check_objective(self)
         if self.method not in get_args(Method):
             raise unknown("query method", self.method, get_args(Method))
+        if self.method == "nes" and self.iterations < 2 * PAIRS + 2:
+            raise InputError(
+                f"one step of nes takes {2 * PAIRS + 2} iterations, got {self.iterations}"
+            )
 
     def __call__(
         self, victim: Victim, batch: Batch, *, generator: Generator | None = None

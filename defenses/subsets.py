@@ -177,7 +177,9 @@ def median(outputs: Float[Tensor, "m b n 3"], centre: str) -> Float[Tensor, "b n
     middle = coordinate_median(outputs.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf))
     if centre == "coordinate":
         return middle
+    finite = outputs.isfinite().all(dim=3, keepdim=True)  # what lies at infinity weighs nothing
+    there = torch.where(finite, outputs, 0.0)
     for _ in range(WEISZFELD_STEPS):
-        weights = 1 / (outputs - middle).norm(dim=3, keepdim=True).clamp_min(NEAREST)
-        middle = (weights * outputs).sum(dim=0) / weights.sum(dim=0)
+        weights = finite / (there - middle).norm(dim=3, keepdim=True).clamp_min(NEAREST)
+        middle = (weights * there).sum(dim=0) / weights.sum(dim=0)
     return middle

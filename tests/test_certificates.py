@@ -39,6 +39,7 @@ from posebench.interfaces import Batch, Budget, Victim
 from posebench.objective import aligned
 from posebench.rng import generator_for
 from posebench.victims import Defended
+from posebench.victims.weights import shipped_path
 from tests.toys import random_batch, random_points, small
 
 GROUPS = 9
@@ -249,6 +250,9 @@ def test_bad_requests_are_refused(make: Any, part: str) -> None:
         make()
 
 
+WEIGHTS = shipped_path("npt", "compact")
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     def call(*words: object) -> tuple[int, str, str]:
@@ -286,6 +290,9 @@ def test_the_command_prints_writes_and_draws(command: Any, tmp_path: Path) -> No
         (["--defense", "smooth", "--radius", 0], "radius must be positive"),
         (["--defense", "sor"], "SOR has no certificate"),
         (["--plot", "a.txt"], "must end in"),
+        (["--victim", "dt", "--samples", 1], "dt cannot answer for picked points"),
+        (["--size", "huge"], "unknown size 'huge'"),
+        (["--weights", WEIGHTS, "--size", "huge"], "unknown size 'huge'"),
     ],
 )
 def test_the_command_refuses_in_one_line(words: list[Any], part: str, command: Any) -> None:

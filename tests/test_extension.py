@@ -113,11 +113,17 @@ def test_only_the_same_cell_on_fewer_pairs_counts(given: Evaluation) -> None:
     short, shorter = (made(replace(given, samples=samples)) for samples in (2, 1))
     assert most_known(given, [shorter, short], "cpu") == short
     assert most_known(given, [], "cpu") is None
+    columns = {k: v for k, v in short.metrics.attacked.items() if k != "pmd_aligned"}
+    less = replace(short.metrics, attacked=columns)
     others = {
         "device": most_known(given, [short], "cuda:0"),
         "changes in the tree": most_known(
             given, [replace(short, environment=replace(short.environment, dirty=True))], "cpu"
         ),
+        "another torch": most_known(
+            given, [replace(short, environment=replace(short.environment, torch="0.1"))], "cpu"
+        ),
+        "a metric less": most_known(given, [replace(short, metrics=less)], "cpu"),
         "as many pairs": most_known(replace(given, samples=2), [short], "cpu"),
         "seed": most_known(replace(given, seed=1), [short], "cpu"),
         "mesh": most_known(replace(given, vertices=1700), [short], "cpu"),

@@ -234,6 +234,7 @@ def test_sweeps_are_told_from_single_cells_and_from_each_other() -> None:
     (first, second) = curves(found)
     assert [first.victim, second.victim] == ["gct", "npt"]
     assert [point.eps for point in second.points] == [0.0, 0.02, 0.04]
+    assert sweeps(chain((0.02, 0.02, 0.02))) == [], "budgets that print alike end a chain"
     assert second.points[1].pmd[0] == pytest.approx(25.0)
 
 

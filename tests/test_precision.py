@@ -63,6 +63,8 @@ def test_the_attack_sees_bf16_and_numbers_are_float32s(name: str) -> None:
         assert low != high
         assert low == pytest.approx(high, rel=0.2)
     assert "bf16_pmd" not in exact.metrics.attacked
+    (counted,) = evaluate_all(replace(given, attacks=(None,), task="anny/drop-local@3"))
+    assert "bf16_pmd" not in counted.metrics.clean, "another count is no lower precision"
 
 
 def test_a_defence_stays_in_float32() -> None:

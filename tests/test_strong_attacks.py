@@ -124,7 +124,8 @@ def test_query_attacks_need_no_gradient_and_beat_noise(method: Any) -> None:
     assert few.loss is not None
     assert result.loss is not None
     assert few.loss.mean() < result.loss.mean()
-    one = run_attack(replace(attack, iterations=1), victim, batch)
+    attack = Query(Budget(0.05), iterations=1)  # the clean pose alone
+    one = run_attack(attack, victim, batch)
     assert torch.equal(one.pose.points, batch.pose.points)
 
 
@@ -198,6 +199,7 @@ def test_smallest_eps_at_its_ends() -> None:
         (CW, {"rate": math.inf}, "rate must be"),
         (CW, {"searches": 0}, "searches must be"),
         (Query, {"iterations": 0}, "iterations must be"),
+        (Query, {"iterations": 21, "method": "nes"}, "one step of nes takes 22 iterations"),
     ],
 )
 def test_bad_settings_are_refused(make: Any, changes: dict[str, Any], part: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -82,6 +83,9 @@ def test_the_geometric_median_is_the_nearest_to_all_and_withstands_a_minority() 
     far = outputs.clone()
     far[:2] += 1e6
     assert (SubsetMedian(centre="geometric").combined(far) - outputs.mean(dim=0)).abs().max() < 5
+    far[0], far[1] = math.nan, math.inf
+    found, rest = SubsetMedian(centre="geometric").combined(far), outputs[2:]
+    assert ((found >= rest.amin(dim=0)) & (found <= rest.amax(dim=0))).all(), "NaN and inf are out"
 
 
 def test_answers_of_a_wrapped_victim_are_combined_and_gradients_reach_every_group() -> None:

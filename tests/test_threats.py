@@ -163,6 +163,23 @@ def test_the_ensemble_is_no_weaker_than_its_first_round_and_says_what_it_spent(t
     assert ((late < ENOUGH) | (spent == attack.most)).all()
 
 
+def test_rounds_of_few_points_look_at_different_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, starts = random_batch((20,), 20), []
+    real = Sparse.climb
+
+    def climb(self: Sparse, *given: Any) -> Any:
+        end, values = real(replace(self, iterations=1, looks=6), *given)
+        starts.append(end.points)
+        return end, values
+
+    monkeypatch.setattr(Sparse, "climb", climb)
+    attack = PTEnsemble(SHAPED["sparse"], objective="aligned", most=150)
+    run_attack(attack, small("npt-mp"), batch, generator=generator_for(7))
+    assert len(starts) == 3
+    assert not torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[1], starts[2])
+
+
 @pytest.mark.parametrize("most", [30, 230])
 def test_the_ensemble_spends_no_more_than_it_may(most: int) -> None:
     batch = random_batch((20, 20))

@@ -66,6 +66,11 @@ class DeformationTransfer(PoseTransferNetwork):
                 "dt needs to know which point of the pose source each vertex of the identity is; "
                 "undistorted tasks of anny say so, these clouds do not"
             )
+        if int(guide.match.max()) >= pose.shape[1]:
+            raise InputError(
+                "dt cannot answer for picked points of the pose source: take a defence that keeps "
+                "their order, such as 'sor'"
+            )
         here = guide.to("cpu")
         there = torch.ones(pose.shape[:2], dtype=torch.bool) if pose_mask is None else pose_mask
         rows = [

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from posebench.attacks.gradient import network_of
 from posebench.benchmark.checks.findings import CheckCell, Finding, write_check
 from posebench.benchmark.checks.subject import Subject, TrainingAttack
 from posebench.benchmark.checks.suite import CHECKS, run_checks
@@ -133,11 +134,9 @@ def prepare(settings: CheckSettings) -> Prepared:
 
 def moved(victim: Victim, device: str) -> Victim:
     """A victim whose network is on a device, in float32."""
-    inner: object = victim
-    while not isinstance(inner, torch.nn.Module) and hasattr(inner, "victim"):
-        inner = inner.victim
-    if isinstance(inner, torch.nn.Module):
-        inner.to(device, torch.float32)
+    network = network_of(victim)
+    if network is not None:
+        network.to(device, torch.float32)
     return victim
 
 

@@ -68,7 +68,7 @@ def certify(
     out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
 ) -> None:
     """Certified errors of each pair, as a curve over what the attacker may do."""
-    from posebench.benchmark.data.datasets import load_task
+    from posebench.benchmark.data.datasets import load_task, task_vertices
     from posebench.benchmark.data.task import check_truth
     from posebench.benchmark.evaluation.certify import certify, write_certificates
     from posebench.benchmark.evaluation.devices import resolve_device
@@ -76,8 +76,11 @@ def certify(
     from posebench.benchmark.reports.certificates import draw_certificates
     from posebench.benchmark.reports.pictures import check_ending
     from posebench.files import check_writable
+    from posebench.registry import unknown
     from posebench.victims import SIZES
 
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
     asked = made(defense, points, groups, draws, radius, seed)
     if plot is not None:
         check_ending(plot)
@@ -86,14 +89,15 @@ def certify(
             check_writable(path.parent)
     place = resolve_device(device)
     sources = find_networks(victim, weights, size)
-    pairs = load_task(task, samples=samples, vertices=SIZES[size].vertices)
+    vertices = task_vertices(task, SIZES[size].vertices, samples=samples)
+    pairs = load_task(task, samples=samples, vertices=vertices)
     check_truth(pairs, "certificates")
     found = []
     with progress_bar("pairs", quiet=False) as bar:
         for source in sources:
             source.network.to(place)
             job = bar.add_task(source.label, total=samples)
-            found.append(certify(source, pairs, asked, partial(bar.advance, job)))
+            found.append(certify(source, pairs, asked, partial(bar.advance, job), device=place))
     show(found)
     if plot is not None:
         draw_certificates(found, plot)

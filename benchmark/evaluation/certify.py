@@ -147,8 +147,13 @@ def certify(
     pairs: PairTask,
     asked: Asked,
     progress: Callable[[int], None] | None = None,
+    *,
+    device: str = "cpu",
 ) -> Certified:
     """Certify each pair of a task; pairs go one by one, as with random defences everywhere.
+
+    Args:
+        device: where the network is.
 
     Raises:
         InputError: for pairs whose pose source cannot be returned as an answer.
@@ -158,7 +163,7 @@ def certify(
     if "copy-pose" not in pairs.trivial_outputs(torch.tensor([0])):
         raise InputError(f"task {pairs.name}: no pose source in the target's order to compare with")
     for number in range(len(pairs)):
-        batch = pairs.batch(torch.tensor([number])).to(device_of(source))
+        batch = pairs.batch(torch.tensor([number])).to(device)
         rows.append(certified_pair(source.network, batch, asked))
         answers = {
             "clean": predict(Defended(source.network, asked.defense), batch, asked.seed),
@@ -219,11 +224,6 @@ def interval(
         assert isinstance(defense, GaussianSmoothing)
         share = gaussian_share(allowed, defense.sigma)
     return drawn_interval(outputs, share, ALPHA)
-
-
-def device_of(source: Source) -> torch.device:
-    """Where the network is."""
-    return next(source.network.parameters()).device
 
 
 def write_certificates(path: Path, found: Sequence[Certified], device: str) -> None:

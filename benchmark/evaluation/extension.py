@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from posebench.attacks import PTEnsemble, Universal
-from posebench.benchmark.evaluation.plan import Evaluation, plan_evaluation
+from posebench.benchmark.data.task import has_truth
+from posebench.benchmark.evaluation.metrics import METRICS
+from posebench.benchmark.evaluation.plan import Evaluation, Plan, plan_evaluation
 from posebench.benchmark.evaluation.table import Table
+from posebench.benchmark.records.environment import environment
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.stats.bootstrap import Summary
 from posebench.errors import InputError
@@ -45,6 +48,9 @@ def known_pairs(given: Evaluation, record: Record, device: str) -> list[int]:
         return []
     if where.device.partition(":")[0] != device.partition(":")[0]:
         return []
+    here = environment(device)  # whose attacks round as those of the record did
+    if (where.device_name, where.torch) != (here.device_name, here.torch):
+        return []
     pairs, settled = range(record.cell.samples), None
     if isinstance(attack, PTEnsemble) and under.effort is not None:
         limit = limit_of(record)
@@ -52,11 +58,22 @@ def known_pairs(given: Evaluation, record: Record, device: str) -> list[int]:
             attack = replace(attack, most=limit)
             settled = [count < limit for count in under.effort.gradients]
     alike = replace(given, samples=min(len(pairs), given.samples), attacks=(attack,))
-    if len(pairs) > given.samples or plan_evaluation(alike).cells != (record.cell,):
+    if len(pairs) > given.samples:
+        return []
+    plan = plan_evaluation(alike)
+    if plan.cells != (record.cell,) or not holds_metrics(plan, record):
         return []
     if settled is None:
         return list(pairs) if len(pairs) < given.samples else []
     return [pair for pair in pairs if settled[pair]]
+
+
+def holds_metrics(plan: Plan, record: Record) -> bool:
+    """Whether a record has what would be measured now: an older one may lack a metric."""
+    if not has_truth(plan.pairs):
+        return True
+    low = [] if plan.rough is None else ["bf16_pmd"]
+    return set(record.metrics.attacked) == {*METRICS.working(), *low}
 
 
 def limit_of(record: Record) -> int:

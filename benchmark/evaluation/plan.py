@@ -124,7 +124,7 @@ def plan_evaluation(given: Evaluation) -> Plan:
         for number, attack in enumerate(given.attacks)
     )
     seen = EOT(seen, EOT_DRAWS) if seen.spec.stochastic else seen
-    return Plan(pairs, system, seen, None if shown is given.victim else rough, cells)
+    return Plan(pairs, system, seen, rough if given.precision == "bf16" else None, cells)
 
 
 def pairs_of(given: Evaluation) -> PairTask:

@@ -94,7 +94,7 @@ class EvaluationSettings:
     @property
     def mesh_vertices(self) -> int:
         """Of the meshes that are made: those asked for, or those of the size."""
-        return self.vertices or SIZES[self.size].vertices
+        return SIZES[self.size].vertices if self.vertices is None else self.vertices
 
     def completed(self) -> EvaluationSettings:
         """What follows from the threat model and from the attack's name filled in.

@@ -20,7 +20,8 @@ from posebench.benchmark.reports.curves import OKABE_ITO, budgets
 from posebench.benchmark.reports.markdown import UNIT
 from posebench.benchmark.reports.paper import TABLE_1
 from posebench.benchmark.reports.pictures import Panel, draw_rows, window_of
-from posebench.benchmark.reports.shipped import is_shipped, victim_label
+from posebench.benchmark.reports.selection import shipped_plain
+from posebench.benchmark.reports.shipped import victim_label
 from posebench.benchmark.stats.bootstrap import Column
 from posebench.errors import InputError
 from posebench.files import write_atomically
@@ -75,10 +76,10 @@ def _family(cell: Cell, attack: AttackCell) -> Cell:
 def bars_of(
     records: Iterable[Record], *, task: str, attack: str, eps: float, every: bool = False
 ) -> dict[str, dict[str, Record]]:
-    """Victim -> training -> the record of most pairs under this attack, without a defence.
+    """Victim -> training -> the record of most pairs under this attack in L2, without a defence.
 
-    Of shipped weights with training seed 0 alone, unless ``every``: then weights that differ are
-    victims of their own.
+    Of shipped weights of size compact with training seed 0 alone, unless ``every``: then weights
+    that differ are victims of their own.
 
     Raises:
         InputError: if there is no such record.
@@ -86,13 +87,12 @@ def bars_of(
     found: dict[str, dict[str, Record]] = {}
     for record in records:
         cell = record.cell
-        if cell.attack is None or cell.attack.unit != "rms" or cell.defense is not None:
+        if cell.attack is None or (cell.attack.norm, cell.attack.unit) != ("l2", "rms"):
             continue
         if (cell.task, cell.attack.name, cell.attack.eps) != (task, attack, eps):
             continue
-        recipe = cell.weights.recipe or {}
-        usual = is_shipped(cell.weights) and recipe.get("seed") == 0
-        if not every and not usual:
+        plain = cell.defense is None and cell.access.kind == "oblivious"
+        if not (plain if every else shipped_plain(record)):
             continue
         by_training = found.setdefault(victim_label(cell) if every else cell.victim, {})
         last = by_training.get(cell.weights.training)

@@ -47,8 +47,8 @@ def sweeps(records: Iterable[Record]) -> list[list[Record]]:
     found = []
     for family, eps, record in first:
         chain = [record]
-        while following := later.get((family, f"{eps:g}")):
-            eps, after = min(following, key=lambda each: each[0])
+        while larger := [each for each in later.get((family, f"{eps:g}"), []) if each[0] > eps]:
+            eps, after = min(larger, key=lambda each: each[0])
             chain.append(after)
         if len(chain) > 2:
             found.append(chain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -53,12 +54,17 @@ def _row(plain: list[Record], victim: str, training: str) -> list[str]:
     row = [victim, training]
     if near is None or bare is None:
         return row + [NOTHING] * (3 + 2 * len(HEADLINE))
-    unit = bare.metrics.clean["pmd_aligned"].mean
+
+    def times(record: Record | None, kind: Literal["clean", "attacked"]) -> str:
+        if record is None or record.cell.fingerprint != bare.cell.fingerprint:
+            return NOTHING
+        unit = bare.metrics.clean["pmd_aligned"].mean
+        return f"{getattr(record.metrics, kind)['pmd_aligned'].mean / unit:.2f}"
+
     clean = near.metrics.clean["pmd_aligned"]
-    row += [str(near.cell.samples), interval(clean), f"{clean.mean / unit:.2f}"]
+    row += [str(near.cell.samples), interval(clean), times(near, "clean")]
     for record in found.values():
-        worst = None if record is None else record.metrics.attacked["pmd_aligned"].mean / unit
-        row += [judged(record), NOTHING if worst is None else f"{worst:.2f}"]
+        row += [judged(record), times(record, "attacked")]
     return row
 
 

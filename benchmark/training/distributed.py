@@ -1,10 +1,11 @@
 """Data-parallel training under ``torchrun``: who am I, and averages over all processes.
 
 Every process draws the same global batch from the same generator and trains on its own rows, so
-the averaged gradients are those of one process. Gradients are averaged by hand after the backward
-pass (our choice over DistributedDataParallel, whose hooks do not agree with an attack that freezes
-the parameters between two steps). All that is exchanged lives on the process's own device: NCCL
-takes nothing else.
+the averaged gradients are those of one process; but random starts, caps and few points of attacked
+rows are drawn from one state by every process, so rows of the same place share them. Gradients are
+averaged by hand after the backward pass (our choice over DistributedDataParallel, whose hooks do
+not agree with an attack that freezes the parameters between two steps). All that is exchanged lives
+on the process's own device: NCCL takes nothing else.
 """
 
 from __future__ import annotations
