@@ -21,6 +21,7 @@ from hypothesis.extra.numpy import arrays
 
 from posebench.attacks import PGD
 from posebench.benchmark.cli.app import main
+from posebench.benchmark.evaluation.samples import PackedCloud, unpacked
 from posebench.benchmark.evaluation.sources import find_networks
 from posebench.benchmark.records.form import attack_settings
 from posebench.benchmark.records.store import read_records
@@ -32,7 +33,7 @@ from posebench.benchmark.reports.page import explained, page_data, page_text
 from posebench.benchmark.reports.page_curves import TAUS, curves, success
 from posebench.benchmark.reports.page_matrices import poses_matrix, transfer_matrices
 from posebench.benchmark.reports.page_ranking import answer, ranking
-from posebench.benchmark.reports.page_samples import packed, read_samples, unpacked
+from posebench.benchmark.reports.page_samples import packed, read_samples
 from posebench.benchmark.reports.repeat import UNKNOWN_WEIGHTS, repeat_command, sweeps
 from posebench.benchmark.reports.selection import WORST, shipped_plain
 from posebench.benchmark.stats.success import success_rates
@@ -357,7 +358,7 @@ def test_a_rows_command_makes_the_record_again(
 )
 def test_packing_keeps_points_to_half_a_step(points: Any) -> None:
     cloud = packed(points)
-    assert np.abs(unpacked(cloud) - points).max() <= cloud["scale"] * 0.5000001
+    assert np.abs(unpacked(PackedCloud(**cloud)) - points).max() <= cloud["scale"] * 0.5000001
     assert cloud["scale"] <= 50 / 32767 or not points.any()
 
 
@@ -379,7 +380,7 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
     }
     compared = 0
     for sample in samples:
-        number, truth = sample["sample"], unpacked(sample["truth"])
+        number, truth = sample["sample"], unpacked(PackedCloud(**sample["truth"]))
         assert [views["weights_sha256"] for views in sample["victims"]] == shown_weights
         assert sample["environment"]["dirty"] is False
         for views in sample["victims"]:
@@ -393,11 +394,13 @@ def test_samples_are_the_records_pairs(records: list[Record]) -> None:
                 # Batches round otherwise than single pairs; twenty steps of PGD multiply that.
                 off = 0.15 if str(settings).startswith("PGD") else 5e-3
                 assert view["pmd"] == pytest.approx(recorded, rel=off)
-                drawn = float(np.square(unpacked(view["output"]) - truth).mean())
+                drawn = float(np.square(unpacked(PackedCloud(**view["output"])) - truth).mean())
                 assert drawn == pytest.approx(view["pmd"], rel=1e-2, abs=1e-6)
                 compared += 1
             for view in views["attacked"]:
-                moved = unpacked(view["pose"]) - unpacked(sample["pose"])
+                moved = unpacked(PackedCloud(**view["pose"])) - unpacked(
+                    PackedCloud(**sample["pose"])
+                )
                 assert float(np.sqrt(np.square(moved).mean())) == pytest.approx(view["rms"], 1e-2)
                 assert 0.5 * view["eps"] < view["rms"] <= view["eps"] * (1 + 1e-5)
     assert compared == 2 * 4 * len(shown_weights)

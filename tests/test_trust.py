@@ -12,9 +12,9 @@ import pytest
 from safetensors.torch import save_file
 
 from posebench.benchmark.data.body import load_body
+from posebench.benchmark.evaluation.samples import PackedCloud, unpacked
 from posebench.benchmark.meshes.types import Faces, Points
 from posebench.benchmark.reports import result_page
-from posebench.benchmark.reports.page_samples import unpacked
 from posebench.benchmark.reports.pictures import mesh_panel
 from posebench.benchmark.retarget.facts import Facts, Fit, IdentityFacts, OneWay, PoseFacts
 from posebench.benchmark.retarget.own_error import OwnError, own_error
@@ -155,7 +155,7 @@ def test_page_holds_the_bodies_once_and_exactly() -> None:
     data = result_page.page_data(shown(), facts_of(Trust(("bad",), OWN)))
     assert len(data["arrays"]) == 3  # points, faces, values
     for body in data["bodies"]:
-        cloud = {"scale": body["scale"], "points": data["arrays"][body["points"]]}
+        cloud = PackedCloud(body["scale"], data["arrays"][body["points"]])
         middle = (POINTS.min(axis=0) + POINTS.max(axis=0)) / 2
         np.testing.assert_allclose(unpacked(cloud), POINTS - middle, atol=5e-5)
     assert data["rows"][0][:4] == ["result", 4.0, 4.0, 4.0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posebench.benchmark.cli import options
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.benchmark.cli.progress import progress_bar
 
@@ -22,7 +23,6 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="PNG or PDF to write.")]
 Records = Annotated[Path, typer.Option(help="Folder with records.")]
-Victims = Annotated[list[str], typer.Option(help="Victims, one row each.")]
 
 
 @app.command(epilog="Example:\n\n- posebench plot bars --attack fgm --eps 0.08 --out table2.pdf")
@@ -99,7 +99,7 @@ def defences(
 )
 @when_memory_runs_out("a smaller --size")
 def heat(
-    victim: Victims,
+    victim: options.Victims,
     out: Out,
     attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
     eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
@@ -162,7 +162,7 @@ def heat(
 )
 @when_memory_runs_out("a smaller --size")
 def grid(
-    victim: Victims,
+    victim: options.Victims,
     attack: Annotated[str, typer.Option(help="Attack on the pose source.")] = "fgm",
     eps: Annotated[float, typer.Option(help="Budget, metres RMS per coordinate.")] = 0.08,
     task: Annotated[str, typer.Option(help="Dataset and split.")] = "anny/seen",

@@ -44,13 +44,6 @@ def packed(points: NDArray[np.floating]) -> Json:
     return {"scale": scale, "points": base64.b64encode(steps.tobytes()).decode()}
 
 
-def unpacked(cloud: Json) -> NDArray[np.float64]:
-    """Points (V, 3) in metres; the inverse of :func:`packed` up to half a step."""
-    steps = np.frombuffer(base64.b64decode(cloud["points"], validate=True), "<i2")
-    points: NDArray[np.float64] = steps.reshape(-1, 3) * float(cloud["scale"])
-    return points
-
-
 def packed_faces(faces: NDArray[np.integer]) -> str:
     """Triangles (F, 3) as little-endian uint16 in base64."""
     return base64.b64encode(faces.astype("<u2").tobytes()).decode()
