@@ -32,6 +32,7 @@ def draw_defences(points: Sequence[Point], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     threats = list(dict.fromkeys(point.threat for point in points))
     defenses = list(dict.fromkeys(point.defense for point in points))
@@ -56,6 +57,9 @@ def draw_defences(points: Sequence[Point], path: Path) -> None:
                 alpha=0.85,
             )
         axes.set(xscale="log", yscale="log", title=threat, xlabel="clean error x1e-4")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(LogFormatter())
+            axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     panels[0][0].set_ylabel("worst case x1e-4")
     for number, defense in enumerate(defenses):
         panels[0][0].scatter([], [], color=OKABE_ITO[number % len(OKABE_ITO)], label=defense)
@@ -63,7 +67,8 @@ def draw_defences(points: Sequence[Point], path: Path) -> None:
         mark = MARKS[number % len(MARKS)]
         panels[0][0].scatter([], [], color="grey", marker=mark, label=victim)
     figure.legend(
-        title="colour: defence; mark: victim; filled: robust training; area: time of an answer",
+        title="colour: defence; mark: victim; filled: robust, hatched: the paper's training; "
+        "area: time of an answer",
         title_fontsize=8,
         fontsize=8,
         loc="outside lower center",

@@ -40,10 +40,11 @@ const Charts = (() => {
     return { svg, width };
   }
 
-  /** The ticks of a log scale that are 1, 2 or 5 times a power of ten, thinned on a narrow chart. */
+  /** The ticks of a log scale that are 1, 2 or 5 times a power of ten, fewer on a narrow chart, more where a decade is wide. */
   function logTicks(scale, pixels) {
     const [low, high] = scale.domain();
-    const steps = pixels / Math.log10(high / low) > 130 ? [1, 2, 5] : [1];
+    const decade = pixels / Math.log10(high / low);
+    const steps = decade > 1000 ? [1, 2, 3, 4, 5, 6, 7, 8, 9] : decade > 130 ? [1, 2, 5] : [1];
     const ticks = [];
     for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1) {
       for (const step of steps) {
