@@ -118,7 +118,7 @@ def test_page_ranks_as_the_readme_does(committed: str, records: list[Record]) ->
     data = json.loads(Reader(committed).data)
     lines = [line for line in headline(records)[2:] if line.startswith("|")]
     table = [[cell.strip() for cell in row.split("|")[1:-1]] for row in lines]
-    assert len(data["ranking"]) == len(table) == 17
+    assert len(data["ranking"]) == len(table) == 19
 
     def words(row: dict[str, Any], column: str, what: str = "pmd") -> str:
         found = row[column] and row[column][what]
