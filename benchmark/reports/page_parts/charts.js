@@ -56,16 +56,16 @@ const Charts = (() => {
   }
 
   /**
-   * Dots with intervals, one row per entry.
+   * Dots with intervals, one row per entry; a line at what `reference` {value, label} says, if there is one.
    * rows: [{label, colour, marks: [{name, colour, shape, values: [mean, low, high], note}]}]
    */
-  function forest(host, rows, { reference, title }) {
+  function forest(host, rows, { reference, title, unit }) {
     const narrow = host.clientWidth < 620;
     const left = narrow ? 6 : 250, step = narrow ? 46 : 34, top = 24, bottom = 44;
     const height = top + bottom + step * rows.length;
     const { svg, width } = emptied(host, height, title);
     const values = rows.flatMap((row) => row.marks.flatMap((mark) => mark.values))
-      .filter((value) => value > 0).concat(reference.value || []);
+      .filter((value) => value > 0).concat(reference && reference.value || []);
     const x = scaleLog().domain([Math.min(...values) * 0.8, Math.max(...values) * 1.15])
       .range([left, width - 14]);
     const ticks = logTicks(x, width - left - 14);
@@ -74,8 +74,8 @@ const Charts = (() => {
     svg.append("g").attr("transform", `translate(0,${height - bottom})`)
       .call(axisBottom(x).tickValues(ticks).tickFormat(plain).tickSizeOuter(0));
     svg.append("text").attr("class", "label").attr("x", width - 14).attr("y", height - 8)
-      .attr("text-anchor", "end").text("PMD ×10⁻⁴ (log scale), lower is better");
-    if (reference.value) {
+      .attr("text-anchor", "end").text(`${unit} (log scale), lower is better`);
+    if (reference && reference.value) {
       svg.append("line").attr("x1", x(reference.value)).attr("x2", x(reference.value))
         .attr("y1", top - 4).attr("y2", height - bottom).attr("stroke", "var(--soft)")
         .attr("stroke-dasharray", "3 3");
