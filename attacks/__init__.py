@@ -115,7 +115,7 @@ ATTACKS.register("transfer", "posebench.attacks.transfer:Transfer", "APGD made o
 ATTACKS.register(
     "pt-ensemble",
     "posebench.attacks.ensemble:PTEnsemble",
-    "the worst case over rounds of Adam and APGD from different starts, until they bring no more",
+    "the worst case of Adam and APGD in rounds from many starts, until it has converged",
 )
 
 Setting: TypeAlias = bool | int | float | str
