@@ -162,9 +162,8 @@ class PTEnsemble:
             own = generator_for(seed, "round", number, device=best.device)
             former = part.pose.replace(best[rows])
             start = self.start(each.start, victim, part, former, own)
-            sees = (
-                own if isinstance(each.ascent, Sparse) else generator
-            )  # whose looks follow from it
+            # The places that Sparse looks at follow from its generator: others in each round.
+            sees = own if isinstance(each.ascent, Sparse) else generator
             end, _ = each.ascent.climb(victim, part, start, sees)
             end = project(end.detach(), part.pose, self.budget)
             worth = pose_values(victim, part, end, objective=self.worth, generator=generator)

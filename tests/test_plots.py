@@ -64,6 +64,7 @@ def records() -> list[Record]:
         made(victim="gct", pmd=(float("nan"), 1.0)),
         made(victim="npt", eps=0.02, pmd=(7.0, 7.0)),
         made(victim="npt", defense="sor", pmd=(7.0, 7.0)),
+        made(victim="npt", norm="l2_vertex", pmd=(7.0, 7.0, 7.0)),
         made(victim="npt", task="anny/unseen", pmd=(7.0, 7.0)),
     ]
 

@@ -12,9 +12,12 @@ from posebench.benchmark.audit.validate import file_problems
 from posebench.benchmark.data.anny import Anny, PoseTransferTask
 from posebench.benchmark.evaluation.pose_floor import pose_floor
 from posebench.benchmark.records.environment import environment
+from posebench.benchmark.records.store import read_records
 from posebench.benchmark.records.studies import Floor, FloorStudy, read_study, write_study
 from posebench.benchmark.reports.floor_table import floor_table
+from posebench.benchmark.reports.published import COMMITTED, published
 from posebench.benchmark.reports.robust_training import robust_table
+from posebench.threats import HEADLINE
 
 IDS = torch.arange(2)
 
@@ -77,3 +80,23 @@ def test_the_floor_stands_above_the_networks_of_the_robust_table() -> None:
     floor = Floor("point-5cm", "f" * 64, (1e-4, 2e-4))
     assert robust_table([], [floor])[2].startswith("| exact transfer (pose floor) | - | 2 | 0 |")
     assert robust_table([]) == ["-"]
+
+
+def test_multiples_are_of_the_same_pairs_alone() -> None:
+    records = [
+        record
+        for training in ("clean", "robust")
+        for record in read_records(COMMITTED / "anny-seen" / f"npt-compact-{training}")
+    ]
+
+    def multiples() -> list[str]:
+        (row,) = [line for line in robust_table(records) if line.startswith("| npt | robust |")]
+        return [cell.strip() for cell in row.split("|")[5:10:2]]
+
+    near, far = (published("npt", name, training="robust") for name in HEADLINE)
+    clean = published("npt", HEADLINE[0]).metrics.clean["pmd_aligned"].mean
+    worst = [each.metrics.attacked["pmd_aligned"].mean / clean for each in (near, far)]
+    assert multiples()[1:] == [f"{value:.2f}" for value in worst]
+    other = replace(far, cell=replace(far.cell, fingerprint="0" * 64))
+    records = [other if record == far else record for record in records]
+    assert multiples()[1:] == [f"{worst[0]:.2f}", "-"]
