@@ -39,7 +39,7 @@ def made(
     settings: dict[str, Any] = {**CELL, "samples": len(pmd), **cell}
     attacked = settings["attack"] is not None
     if settings["attack"] == "fgm":
-        settings["attack_settings"] = repr(FGM(Budget(settings["eps"])))
+        settings["attack_settings"] = repr(FGM(Budget(settings["eps"], settings["norm"])))
     elif attacked and settings["attack_settings"] is None:
         settings["attack_settings"] = repr(make_attack(settings["attack"], Budget(settings["eps"])))
     elif not attacked:
@@ -63,7 +63,8 @@ def made(
         under[judged] = found
         norms = {"rms": eps * ones, "l2": radius * ones, "linf": eps * ones}
         norms["l2_vertex"] = eps * ones
-        others |= {"noise_pmd": np.minimum(1.5e-3, 0.75 * found), "radius": radius * ones}
+        allowed = eps if settings["norm"] == "l2_vertex" else radius
+        others |= {"noise_pmd": np.minimum(1.5e-3, 0.75 * found), "radius": allowed * ones}
         others |= {} if settings["defense"] is None else {"kept": ones}
     trivial = {name: value * ones for name, value in trivial.items()}
     metrics = aggregate(clean, trivial, under, norms, others, metric=judged)
