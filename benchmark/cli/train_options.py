@@ -27,6 +27,10 @@ Regime = Annotated[
         "- open: people and poses drawn anew"
     ),
 ]
+FreshPoses = Annotated[
+    bool,
+    typer.Option("--fresh-poses", help="Of the protocol: poses drawn anew, like its 400."),
+]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs with --recipe.")]
 Batch = Annotated[

@@ -38,11 +38,13 @@ BENT, STRAIGHT, WIDER = 0, 1, 2
 
 
 def ranged_poses(
-    count: int, generator: Generator, *, device: torch.device | str = "cpu"
+    count: int, generator: Generator, *, families: int = 3, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "n 24 3"]:
-    """Axis-angle vectors, radians, of the bent, the straight and the wide family in equal parts."""
+    """Axis-angle vectors, radians, of the bent, the straight and the wide family in equal parts, or
+    of the first two alone."""
     low, high = _ranges(str(device))
-    family = (3 * torch.rand(count, generator=generator, device=device)).long().clamp(max=WIDER)
+    drawn = torch.rand(count, generator=generator, device=device)
+    family = (families * drawn).long().clamp(max=families - 1)
     place = torch.rand((count, 24, 3), generator=generator, device=device)
     published = place.clone()
     for side in (LEFT, RIGHT):

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from posebench.benchmark.data.body import TRAIN_IDENTITIES, Body, pose_body
+from posebench.benchmark.data.ranged_poses import ranged_poses
 from posebench.benchmark.training.recipe import Recipe
+from posebench.cloud import Clouds
+from posebench.geometry import centred
 from posebench.rng import generator_for
 from posebench.shapes import Float, Int
 
@@ -32,43 +36,64 @@ def training_pairs(
     Vertex subsets are drawn with replacement (our choice: no sort, no host sync) and have no
     faces.
     """
-    identities, poses, vertices = meshes.shape[:3]
+    identities, poses = meshes.shape[:2]
     device = meshes.device
 
-    def draw(high: int, *shape: int) -> Tensor:
-        return torch.randint(high, shape, generator=generator, device=device)
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (recipe.batch,), generator=generator, device=device)
 
     while True:
-        b = recipe.batch
-        who, giver, rest, pose = (
-            draw(identities, b, 1),
-            draw(identities, b, 1),
-            draw(poses, b, 1),
-            draw(poses, b, 1),
+        who, giver, rest, pose = draw(identities), draw(identities), draw(poses), draw(poses)
+        whole = meshes[giver, pose], meshes[who, rest], meshes[who, pose]
+        yield points_of(recipe, *whole, faces, generator)
+
+
+def fresh_pairs(recipe: Recipe, body: Body, generator: Generator) -> Iterator[Pairs]:
+    """The same people in poses drawn anew at every step, from the ranges of the 400 poses."""
+    b, device = recipe.batch, body.rest.device
+    while True:
+        draws = torch.rand((2, b), generator=generator, device=device) * len(TRAIN_IDENTITIES)
+        who, giver = draws.long()
+        poses = ranged_poses(2 * b, generator, families=2, device=device)
+        posed = pose_body(body, torch.cat([giver, who, who]), torch.cat([poses, poses[:b]]))
+        whole = centred(Clouds.dense(posed)).points.split(b)
+        yield points_of(recipe, *whole, body.faces, generator)
+
+
+def points_of(
+    recipe: Recipe,
+    source: Float[Tensor, "b v 3"],
+    person: Float[Tensor, "b v 3"],
+    truth: Float[Tensor, "b v 3"],
+    faces: Int[Tensor, "f 3"],
+    generator: Generator,
+) -> Pairs:
+    """The points that a step sees of whole meshes: the pose source, and the person in two poses."""
+    b, vertices = source.shape[:2]
+    device = source.device
+    rows = torch.arange(b, device=device)[:, None]
+    ordered = None
+    if recipe.points is None or recipe.pose_points is None:
+        keys = torch.rand((2, b, vertices), generator=generator, device=device)
+        of_pose, of_identity = keys.argsort(dim=2)
+        ordered = of_identity.argsort(dim=1)[:, faces]
+    else:
+        of_pose, of_identity = (
+            torch.randint(vertices, (b, count), generator=generator, device=device)
+            for count in (recipe.pose_points, recipe.points)
         )
-        ordered = None
-        if recipe.points is None or recipe.pose_points is None:
-            keys = torch.rand((2, b, vertices), generator=generator, device=device)
-            of_pose, of_identity = keys.argsort(dim=2)
-            ordered = of_identity.argsort(dim=1)[:, faces]
-        else:
-            of_pose = draw(vertices, b, recipe.pose_points)
-            of_identity = draw(vertices, b, recipe.points)
-        source, person, truth = (
-            meshes[giver, pose, of_pose],
-            meshes[who, rest, of_identity],
-            meshes[who, pose, of_identity],
-        )
-        if recipe.surface:
-            chosen = torch.rand((2, b, 1, 1), generator=generator, device=device) < recipe.surface
-            whole = meshes[giver[:, 0], pose[:, 0]]
-            spread = spread_evenly(whole, faces, source.shape[1], generator)
-            source = torch.where(chosen[0], spread.on(whole), source)
-            whole, posed = meshes[who[:, 0], rest[:, 0]], meshes[who[:, 0], pose[:, 0]]
-            spread = spread_evenly(whole, faces, person.shape[1], generator)
-            person = torch.where(chosen[1], spread.on(whole), person)
-            truth = torch.where(chosen[1], spread.on(posed), truth)
-        yield source, person, truth, ordered
+    seen = source[rows, of_pose], person[rows, of_identity], truth[rows, of_identity]
+    if not recipe.surface:
+        return (*seen, ordered)
+    chosen = torch.rand((2, b, 1, 1), generator=generator, device=device) < recipe.surface
+    spread = spread_evenly(source, faces, seen[0].shape[1], generator)
+    drawn = torch.where(chosen[0], spread.on(source), seen[0])
+    spread = spread_evenly(person, faces, seen[1].shape[1], generator)
+    moved = [
+        torch.where(chosen[1], spread.on(mesh), points)
+        for mesh, points in zip((person, truth), seen[1:], strict=True)
+    ]
+    return drawn, moved[0], moved[1], ordered
 
 
 @dataclass(frozen=True)

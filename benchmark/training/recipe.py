@@ -85,6 +85,8 @@ class Recipe:
             "open", people, poses and points drawn anew at every step.
         average: limit of the decay of the weights' moving average, which a run ends with; None for
             ``averaging.DECAY``, 0 for the last weights themselves.
+        fresh_poses: of the protocol, poses drawn anew at every step from the ranges of the 400, which
+            training against a threat model learns by heart otherwise (docs/defences.md).
     """
 
     victim: str
@@ -106,6 +108,7 @@ class Recipe:
     network: Json = field(default_factory=dict)
     regime: str = "protocol"
     average: float | None = None
+    fresh_poses: bool = False
 
     @property
     def clean_steps(self) -> int:
@@ -143,6 +146,8 @@ class Recipe:
             raise unknown("regime", self.regime, REGIMES)
         if self.surface and self.regime == "open":
             raise InputError("surface is the protocol's: the open regime draws its own points")
+        if self.fresh_poses and self.regime == "open":
+            raise InputError("fresh_poses is the protocol's: the open regime draws all poses anew")
         if self.surface and self.points is None:
             raise InputError(
                 "surface needs points and pose_points: whole meshes are their vertices"
