@@ -221,7 +221,7 @@ def counted_step(recipe: Recipe, device: Simulation) -> None:
     state = begin(recipe, None, HowToTrain(NAME))
     body = load_body(800, device=NAME)
     meshes = torch.stack([body.rest[:2], 1.1 * body.rest[:2]], dim=1)
-    pairs = training_pairs(recipe, meshes, body.faces, state.generator)
+    pairs = training_pairs(recipe, meshes, body, state.generator)
     for step in range(2):
         device.reset()
         set_rates(state.optimisers, recipe, step)

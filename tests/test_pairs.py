@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from posebench.benchmark.data.anny import training_meshes
+from posebench.benchmark.data.body import load_body
 from posebench.benchmark.training.pairs import spread_evenly, training_pairs
 from posebench.benchmark.training.recipe import Recipe
 from posebench.errors import InputError
@@ -38,7 +40,8 @@ def drawn(share: float) -> tuple[Tensor, Tensor, Tensor]:
     mesh = torch.randn((50, 3), generator=generator_for(0))
     meshes = torch.stack([mesh, mesh * torch.tensor([-1.0, 1, -1])]).expand(3, 2, 50, 3)
     faces = torch.randint(50, (90, 3), generator=generator_for(1))
-    pairs = training_pairs(replace(RECIPE, surface=share), meshes, faces, generator_for(2))
+    body = replace(load_body(800), faces=faces)
+    pairs = training_pairs(replace(RECIPE, surface=share), meshes, body, generator_for(2))
     pose, identity, target, _ = next(pairs)
     return pose, identity, target
 
@@ -65,3 +68,44 @@ def test_surface_share_outside_its_range_is_refused(share: float) -> None:
 def test_surface_points_are_not_for_whole_meshes() -> None:
     with pytest.raises(InputError, match="surface needs points"):
         replace(RECIPE, surface=0.5, points=None, pose_points=None)
+
+
+def test_fresh_poses_are_new_at_every_step_and_of_the_same_people() -> None:
+    """Sizes of a centred training mesh bound those of new poses of its family; who is given whole is
+    the same person twice."""
+    body = load_body(800)
+    known = training_meshes(body)
+    recipe = replace(RECIPE, points=None, pose_points=None, batch=64)
+    none, half, whole = (
+        next(training_pairs(replace(recipe, fresh_poses=s), known, body, generator_for(3)))
+        for s in (0.0, 0.5, 1.0)
+    )
+    pose, identity, target, faces = whole
+    assert faces is not None
+    extents = known.flatten(0, 1).amax(dim=1)
+
+    def is_old(points: Tensor) -> list[bool]:
+        return [bool(((extents - row).abs() < 1e-6).all(1).any()) for row in points.amax(dim=1)]
+
+    assert all(is_old(none[0])) and not any(is_old(pose))
+    assert 16 <= sum(is_old(half[0])) <= 48
+
+    def lengths(points: Tensor) -> Tensor:
+        corners = points[torch.arange(64)[:, None, None], faces]
+        return (corners - corners.roll(1, dims=2)).norm(dim=3).sum(dim=(1, 2))
+
+    ratio = lengths(target) / lengths(identity)
+    assert (ratio - 1).abs().max() < 0.05, "one person in two poses"
+    low, high = known.amin(dim=(0, 1, 2)), known.amax(dim=(0, 1, 2))
+    torch.testing.assert_close(pose.amin(dim=1), -pose.amax(dim=1), msg="not centred")
+    assert (pose.amin(dim=1) > low - 0.15).all()
+    assert (pose.amax(dim=1) < high + 0.15).all()
+    spread = pose.amax(dim=1).std(dim=0) / known.flatten(0, 1).amax(dim=1).std(dim=0)
+    assert (spread - 1).abs().max() < 0.35, "as varied as the 400"
+
+
+def test_fresh_poses_are_the_protocols() -> None:
+    with pytest.raises(InputError, match="open regime draws all poses anew"):
+        replace(RECIPE, fresh_poses=1.0, regime="open")
+    with pytest.raises(InputError, match="0..1"):
+        replace(RECIPE, fresh_poses=1.5)

@@ -63,7 +63,7 @@ def train(
     eps_low: train_options.EpsLow = None,
     iterations: train_options.Iterations = None,
     regime: train_options.Regime = None,
-    fresh_poses: train_options.FreshPoses = False,
+    fresh_poses: train_options.FreshPoses = None,
     clean_share: train_options.CleanShare = None,
     sor: train_options.Sor = False,
     eps_schedule: train_options.EpsSchedule = None,
@@ -100,7 +100,7 @@ def train(
     changes: Options = {
         "batch": batch, "points": points, "pose_points": pose_points, "steps": steps,
         "rate": rate, "matrix_rate": matrix_rate, "regime": regime,
-        "whole_meshes": whole_meshes or None, "fresh_poses": fresh_poses or None,
+        "whole_meshes": whole_meshes or None, "fresh_poses": fresh_poses,
     }  # fmt: skip
     common = given({"size": size, "seed": seed})
     asked = Asked(victim, recipe, common, attack, changes, adversarial, start, out)

@@ -28,8 +28,8 @@ Regime = Annotated[
     ),
 ]
 FreshPoses = Annotated[
-    bool,
-    typer.Option("--fresh-poses", help="Of the protocol: poses drawn anew, like its 400."),
+    float | None,
+    typer.Option(help="Of the protocol: share of pairs in new poses, drawn as its 400 were."),
 ]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs with --recipe.")]

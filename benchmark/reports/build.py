@@ -29,7 +29,7 @@ from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.peers import peers_table, read_peers
 from posebench.benchmark.reports.quality import quality_table
 from posebench.benchmark.reports.robust_study import study_steps, study_table
-from posebench.benchmark.reports.robust_training import robust_table
+from posebench.benchmark.reports.robust_training import new_poses_table, robust_table
 from posebench.benchmark.reports.selection import shown_records
 from posebench.benchmark.reports.splits import splits_table
 from posebench.benchmark.reports.versions import version_words
@@ -107,6 +107,7 @@ def marked_tables(
         "ascents": ascent_table(records),
         "claims": claim_table(records),
         "robust-training": robust_table(records, floors),
+        "new-poses": new_poses_table(records),
         "floor": floor_table(floors),
         "quality": quality_table(() if quality is None else quality.runs),
         "robust-study": study_table(records, study_steps(out / "costs")),

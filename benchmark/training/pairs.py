@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from posebench.benchmark.data.body import TRAIN_IDENTITIES, Body, pose_body
+from posebench.benchmark.data.body import Body, pose_body
 from posebench.benchmark.data.ranged_poses import ranged_poses
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
@@ -26,15 +26,12 @@ def part_generator(recipe: Recipe, part: str, device: str) -> Generator:
 
 
 def training_pairs(
-    recipe: Recipe,
-    meshes: Float[Tensor, "identities poses v 3"],
-    faces: Int[Tensor, "f 3"],
-    generator: Generator,
+    recipe: Recipe, meshes: Float[Tensor, "identities poses v 3"], body: Body, generator: Generator
 ) -> Iterator[Pairs]:
     """Endless (pose, identity, target, faces) batches drawn on the meshes' device.
 
-    Vertex subsets are drawn with replacement (our choice: no sort, no host sync) and have no
-    faces.
+    A share ``recipe.fresh_poses`` of the pairs is skinned in poses of their own. Vertex subsets are
+    drawn with replacement (our choice: no sort, no host sync) and have no faces.
     """
     identities, poses = meshes.shape[:2]
     device = meshes.device
@@ -45,19 +42,23 @@ def training_pairs(
     while True:
         who, giver, rest, pose = draw(identities), draw(identities), draw(poses), draw(poses)
         whole = meshes[giver, pose], meshes[who, rest], meshes[who, pose]
-        yield points_of(recipe, *whole, faces, generator)
-
-
-def fresh_pairs(recipe: Recipe, body: Body, generator: Generator) -> Iterator[Pairs]:
-    """The same people in poses drawn anew at every step, from the ranges of the 400 poses."""
-    b, device = recipe.batch, body.rest.device
-    while True:
-        draws = torch.rand((2, b), generator=generator, device=device) * len(TRAIN_IDENTITIES)
-        who, giver = draws.long()
-        poses = ranged_poses(2 * b, generator, families=2, device=device)
-        posed = pose_body(body, torch.cat([giver, who, who]), torch.cat([poses, poses[:b]]))
-        whole = centred(Clouds.dense(posed)).points.split(b)
+        if recipe.fresh_poses:
+            chosen = torch.rand((recipe.batch, 1, 1), generator=generator, device=device)
+            new = in_fresh_poses(body, giver, who, generator)
+            pairs = zip(new, whole, strict=True)
+            whole = tuple(torch.where(chosen < recipe.fresh_poses, *pair) for pair in pairs)
         yield points_of(recipe, *whole, body.faces, generator)
+
+
+def in_fresh_poses(
+    body: Body, giver: Int[Tensor, "b"], who: Int[Tensor, "b"], generator: Generator
+) -> tuple[Tensor, ...]:
+    """Centred meshes (B, V, 3) of the givers in poses p, of the persons in poses q, and of these in
+    poses p, drawn from the ranges of the 400 poses."""
+    b = len(who)
+    poses = ranged_poses(2 * b, generator, families=2, device=body.rest.device)
+    posed = pose_body(body, torch.cat([giver, who, who]), torch.cat([poses, poses[:b]]))
+    return centred(Clouds.dense(posed)).points.split(b)
 
 
 def points_of(

@@ -11,7 +11,7 @@ from torch import Generator
 from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import load_body
 from posebench.benchmark.training.open_pairs import open_pairs
-from posebench.benchmark.training.pairs import Pairs, fresh_pairs, part_generator, training_pairs
+from posebench.benchmark.training.pairs import Pairs, part_generator, training_pairs
 from posebench.benchmark.training.recipe import Recipe
 from posebench.cloud import Clouds
 from posebench.interfaces import Batch
@@ -25,10 +25,8 @@ def pair_source(recipe: Recipe, device: str) -> PairSource:
     if recipe.regime == "open":
         return lambda recipe, generator: open_pairs(recipe, generator, device)
     body = load_body(SIZES[recipe.size].vertices, device=device)
-    if recipe.fresh_poses:
-        return lambda recipe, generator: fresh_pairs(recipe, body, generator)
     meshes = training_meshes(body)  # 16 x 400 meshes of 1,700 vertices are 130 MB
-    return lambda recipe, generator: training_pairs(recipe, meshes, body.faces, generator)
+    return lambda recipe, generator: training_pairs(recipe, meshes, body, generator)
 
 
 def pairs_to_watch(recipe: Recipe, source: PairSource, device: str) -> Batch:

@@ -82,9 +82,8 @@ def steps_of(
     optimisers = (former_optimisers if former else make_optimisers)(network, recipe)
     trained = Former(network).train() if former else network
     generator = generator_for(0)
-    pairs = training_pairs(
-        recipe, training_meshes(load_body(1700)), load_body(1700).faces, generator
-    )
+    body = load_body(1700)
+    pairs = training_pairs(recipe, training_meshes(body), body, generator)
 
     def run() -> None:
         for step in range(VISITS // recipe.batch):

@@ -219,7 +219,7 @@ def test_adversarial_step_against_clean_step(
                 network,
                 make_optimisers(network, recipe),
                 recipe,
-                training_pairs(recipe, meshes, load_body(1700).faces, generator),
+                training_pairs(recipe, meshes, load_body(1700), generator),
                 generator,
             )
         )
