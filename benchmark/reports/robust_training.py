@@ -68,9 +68,7 @@ def _rows(
     """Of the victims that have robust weights."""
     victims = [victim for victim, training in weights_of(plain) if training == "robust"]
     return [
-        _row(plain, attacks, task, victim, training)
-        for victim in victims
-        for training in trainings
+        _row(plain, attacks, task, victim, training) for victim in victims for training in trainings
     ]
 
 
@@ -83,9 +81,7 @@ def _floor_row(floors: Sequence[Floor]) -> list[list[str]]:
     return [row]
 
 
-def _row(
-    plain: list[Record], attacks: Attacks, task: str, victim: str, training: str
-) -> list[str]:
+def _row(plain: list[Record], attacks: Attacks, task: str, victim: str, training: str) -> list[str]:
     found = {
         name: find(plain, attacks[name], task=task, victim=victim, training=training)
         for name in HEADLINE

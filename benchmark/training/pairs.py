@@ -41,24 +41,25 @@ def training_pairs(
 
     while True:
         who, giver, rest, pose = draw(identities), draw(identities), draw(poses), draw(poses)
-        whole = meshes[giver, pose], meshes[who, rest], meshes[who, pose]
+        whole = torch.stack([meshes[giver, pose], meshes[who, rest], meshes[who, pose]])
         if recipe.fresh_poses:
             chosen = torch.rand((recipe.batch, 1, 1), generator=generator, device=device)
             new = in_fresh_poses(body, giver, who, generator)
-            pairs = zip(new, whole, strict=True)
-            whole = tuple(torch.where(chosen < recipe.fresh_poses, *pair) for pair in pairs)
-        yield points_of(recipe, *whole, body.faces, generator)
+            whole = torch.where(chosen < recipe.fresh_poses, new, whole)
+        source, person, truth = whole
+        yield points_of(recipe, source, person, truth, body.faces, generator)
 
 
 def in_fresh_poses(
     body: Body, giver: Int[Tensor, "b"], who: Int[Tensor, "b"], generator: Generator
-) -> tuple[Tensor, ...]:
-    """Centred meshes (B, V, 3) of the givers in poses p, of the persons in poses q, and of these in
-    poses p, drawn from the ranges of the 400 poses."""
+) -> Float[Tensor, "3 b v 3"]:
+    """Centred meshes of the givers in poses p, of the persons in poses q, and of these in poses p,
+    drawn from the ranges of the 400 poses."""
     b = len(who)
     poses = ranged_poses(2 * b, generator, families=2, device=body.rest.device)
     posed = pose_body(body, torch.cat([giver, who, who]), torch.cat([poses, poses[:b]]))
-    return centred(Clouds.dense(posed)).points.split(b)
+    rows: Tensor = centred(Clouds.dense(posed)).points
+    return rows.view(3, b, *rows.shape[1:])
 
 
 def points_of(

@@ -85,8 +85,9 @@ class Recipe:
             "open", people, poses and points drawn anew at every step.
         average: limit of the decay of the weights' moving average, which a run ends with; None for
             ``averaging.DECAY``, 0 for the last weights themselves.
-        fresh_poses: of the protocol, share of pairs in poses drawn anew at every step from the ranges
-            of the 400, which training against a threat model learns by heart (docs/defences.md).
+        fresh_poses: of the protocol, share of pairs in poses drawn anew at every step from the
+            ranges of the 400, which a network trained against a threat model learns by heart
+            (docs/defences.md).
     """
 
     victim: str
