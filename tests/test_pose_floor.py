@@ -16,7 +16,7 @@ from posebench.benchmark.records.store import read_records
 from posebench.benchmark.records.studies import Floor, FloorStudy, read_study, write_study
 from posebench.benchmark.reports.floor_table import floor_table
 from posebench.benchmark.reports.published import COMMITTED, published
-from posebench.benchmark.reports.robust_training import robust_table
+from posebench.benchmark.reports.robust_training import new_poses_table, robust_table
 from posebench.threats import HEADLINE
 
 IDS = torch.arange(2)
@@ -100,3 +100,28 @@ def test_multiples_are_of_the_same_pairs_alone() -> None:
     other = replace(far, cell=replace(far.cell, fingerprint="0" * 64))
     records = [other if record == far else record for record in records]
     assert multiples()[1:] == [f"{worst[0]:.2f}", "-"]
+
+
+def test_new_poses_are_told_by_their_task_and_attack() -> None:
+    """As a reader would look them up in the committed records."""
+    records = [
+        record
+        for training in ("clean", "robust")
+        for task in ("seen", "unseen")
+        for record in read_records(COMMITTED / f"anny-{task}" / f"npt-compact-{training}")
+    ]
+    rows = {line.split("|")[2].strip(): line for line in new_poses_table(records)[2:5]}
+    assert [cell.strip() for cell in rows["adversarial"].split("|")[3:10]] == ["-"] * 7
+    means = {}
+    for record in records:
+        attack = record.cell.attack
+        if record.cell.task == "anny/unseen" and attack and "VertexAdam" in attack.settings:
+            means[record.cell.weights.training, attack.eps] = record.metrics
+    unit = means["clean", 0.02].clean["pmd_aligned"].mean
+    for training in ("clean", "robust"):
+        cells = [cell.strip() for cell in rows[training].split("|")[3:10]]
+        near, far = (means[training, eps].attacked["pmd_aligned"].mean for eps in (0.02, 0.05))
+        assert cells[0] == "16"
+        assert cells[4:7:2] == [f"{near / unit:.2f}", f"{far / unit:.2f}"]
+        assert cells[3].startswith(f"{1e4 * near:.1f} [")
+    assert new_poses_table([]) == ["-"]

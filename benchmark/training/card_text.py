@@ -87,11 +87,14 @@ def _origin(victim: str, card: Json) -> list[str]:
     recipe = ", ".join(f"{key} {value}" for key, value in flat_recipe(card["recipe"]).items())
     steps = card["recipe"]["steps"]
     stopped = "" if card["steps_done"] == steps else f" Stopped after step {card['steps_done']}."
+    pairs, fresh = PAIRS[card["recipe"].get("regime")], card["recipe"].get("fresh_poses")
+    if fresh:
+        pairs += f", {fresh:.0%} of the pairs in poses drawn anew from the same ranges"
     return [
         f"# {victim}, {card['recipe']['size']}, {card['training']} training",
         "",
         f"- Recipe: {recipe}; {card['samples_seen']:,} pairs seen.{stopped}",
-        f"- Data: embedded body {card['data'][:16]}..., {PAIRS[card['recipe'].get('regime')]}.",
+        f"- Data: embedded body {card['data'][:16]}..., {pairs}.",
         f"- Made at commit {where['commit']}{' with changes' if where['dirty'] else ''} on "
         f"{where['device_name']} ({where['device']}, {where['threads']} threads), torch "
         f"{where['torch']}.",
