@@ -85,9 +85,9 @@ class Recipe:
             "open", people, poses and points drawn anew at every step.
         average: limit of the decay of the weights' moving average, which a run ends with; None for
             ``averaging.DECAY``, 0 for the last weights themselves.
-        fresh_poses: of the protocol, share of pairs in poses drawn anew at every step from the
-            ranges of the 400, which a network trained against a threat model learns by heart
-            (docs/defences.md).
+        fresh_poses: None, or of the protocol a share of pairs in poses drawn anew at every step
+            from the ranges of the 400, which a network trained against a threat model learns by
+            heart (docs/defences.md).
     """
 
     victim: str
@@ -109,7 +109,7 @@ class Recipe:
     network: Json = field(default_factory=dict)
     regime: str = "protocol"
     average: float | None = None
-    fresh_poses: float = 0.0
+    fresh_poses: float | None = None
 
     @property
     def clean_steps(self) -> int:
@@ -147,7 +147,7 @@ class Recipe:
             raise unknown("regime", self.regime, REGIMES)
         if self.surface and self.regime == "open":
             raise InputError("surface is the protocol's: the open regime draws its own points")
-        if not 0 <= self.fresh_poses <= 1:
+        if self.fresh_poses is not None and not 0 <= self.fresh_poses <= 1:
             raise InputError(f"fresh_poses must be 0..1, got {self.fresh_poses}")
         if self.fresh_poses and self.regime == "open":
             raise InputError("fresh_poses is the protocol's: the open regime draws all poses anew")
