@@ -144,7 +144,9 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
     assert len(set(paths)) == len(paths)
 
 
-MADE = ("table2", "page", "splits", "corruptions", "headline", "density", "seeds", "ascents")
+MADE = (
+    "table2", "page", "splits", "corruptions", "headline", "density", "new-poses", "seeds", "ascents",
+)  # fmt: skip
 """Shipped sweeps that the committed records of shipped weights are of."""
 
 UNMADE = ("defences",)
