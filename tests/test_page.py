@@ -290,7 +290,7 @@ def test_poses_matrix_has_a_row_for_each_regime_and_none_for_networks_on_one_spl
 
 def test_flags_are_explained_from_the_documentation() -> None:
     found = explained((ROOT / "docs" / "flags.md").read_text(encoding="utf-8"))
-    assert len(found) == 20
+    assert len(found) == 19
     assert found["under-trained"]["raised"].startswith("Raised if the victim's clean PMD, doubled")
     assert all({"raised", "means"} <= set(parts) for parts in found.values())
     assert explained("") == {}

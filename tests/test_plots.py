@@ -244,8 +244,8 @@ def test_committed_parts_are_of_shipped_weights_from_a_clean_tree() -> None:
     assert {(record.cell.victim, record.cell.training) for record in found} == {
         (victim, training)
         for victim in ("npt-mp", "npt", "gct", "posemae")
-        for training in ("clean", "adversarial")
-    } | {(victim, "robust") for victim in ("npt-mp", "npt", "posemae")}
+        for training in ("clean", "adversarial", "robust")
+    }
     for record in found:
         assert record.cell.weights_sha256 in shipped_fingerprints()
         assert record.environment.dirty is False

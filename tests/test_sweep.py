@@ -145,7 +145,8 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
 
 
 MADE = (
-    "table2", "page", "splits", "corruptions", "headline", "density", "new-poses", "seeds", "ascents",
+    "table2", "page", "splits", "corruptions", "headline", "density", "new-poses", "seeds",
+    "ascents",
 )  # fmt: skip
 """Shipped sweeps that the committed records of shipped weights are of."""
 
@@ -337,8 +338,8 @@ def test_bad_sweep_files_are_refused_in_one_line(
         (["tabel2"], "did you mean 'table2'?"),
         (
             ["nowhere.toml"],
-            "no such file; shipped are ascents, corruptions, defences, density, headline, options, "
-            "page, peers, robust-study, seeds, splits, table2, table5, widths",
+            "no such file; shipped are ascents, corruptions, defences, density, headline, "
+            "new-poses, options, page, peers, robust-study, seeds, splits, table2, table5, widths",
         ),
         (["table2", "--jobs", "0"], "--jobs must be at least 1"),
         (["table2", "--jobs", "2", "--ray", "local"], "--jobs does not go with --ray"),
