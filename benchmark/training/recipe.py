@@ -86,8 +86,8 @@ class Recipe:
         average: limit of the decay of the weights' moving average, which a run ends with; None for
             ``averaging.DECAY``, 0 for the last weights themselves.
         fresh_poses: None, or of the protocol a share of pairs in poses drawn anew at every step
-            from the ranges of the 400, which a network trained against a threat model learns by
-            heart (docs/defences.md).
+            from the ranges of the 400, which training against a threat model makes some networks
+            learn by heart (docs/defences.md).
     """
 
     victim: str
