@@ -90,6 +90,13 @@ def test_fresh_poses_are_new_at_every_step_and_of_the_same_people() -> None:
     assert all(is_old(none[0]))
     assert not any(is_old(pose))
     assert 16 <= sum(is_old(half[0])) <= 48
+    assert is_old(half[0]) == is_old(half[1]) == is_old(half[2]), "a pair is fresh as a whole"
+
+    def alike(one: Tensor, two: Tensor) -> Tensor:
+        return ((one.amax(dim=1) - two.amax(dim=1)).abs() < 1e-6).all(dim=1)
+
+    assert alike(pose, target).any(), "who gives the pose is at times the person: one mesh"
+    assert not alike(identity, target).any()
 
     def lengths(points: Tensor) -> Tensor:
         corners = points[torch.arange(64)[:, None, None], faces]
