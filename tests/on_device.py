@@ -43,9 +43,14 @@ KINDS: dict[str, dict[str, object]] = {
     "fgm, SOR": {"adversarial": Adversarial("fgm", after=0.0, sor=True, clean_share=0.0)},
     "noise": {"adversarial": Adversarial("noise", after=0.0)},
     "pgd": {"adversarial": Adversarial("pgd", iterations=2, after=0.0, random_start=0.5)},
-    "threat": {"adversarial": adversarial_part("npt", threat="point-5cm", after=0.0)},
+    "threat, fresh poses": {
+        "adversarial": adversarial_part("npt", threat="point-5cm", after=0.0),
+        "fresh_poses": 0.5,
+    },
     "threat, mixed": {
-        "adversarial": adversarial_part("npt", threat="point-5cm", after=0.0, mixed=True)
+        "adversarial": adversarial_part(
+            "npt", threat="point-5cm", attack="pgd", clean_share=0.25, after=0.0, mixed=True
+        )
     },
     "threat, vertex-adam, TRADES": {
         "adversarial": adversarial_part(
@@ -69,7 +74,7 @@ ATTACKED = {
     "fgm": 1.6,
     "fgm, SOR": 1.6,
     "pgd": 2.75,
-    "threat": 3.2,
+    "threat, fresh poses": 3.2,
     "threat, mixed": 9.0,
     "threat, vertex-adam, TRADES": 4.0,
 }

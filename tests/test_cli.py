@@ -595,7 +595,7 @@ def test_cost_of_defences_and_of_training_steps(
         size = "tiny"
         points = 64
         pose_points = 64
-        adversarial = { threat = "point-5cm", clean_share = 0.0 }
+        adversarial = { threat = "point-5cm", attack = "pgd" }
         [[run]]
         name = "clean"
         adversarial = { clean_share = 1.0 }

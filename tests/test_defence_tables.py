@@ -19,6 +19,7 @@ from posebench.benchmark.reports import defences, robust_study, selection
 from posebench.benchmark.reports.defences import defence_points, defence_rows, defence_table
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.paper import table_options
+from posebench.benchmark.reports.robust_seeds import robust_seeds_table
 from posebench.benchmark.reports.robust_study import study_steps, study_table
 from posebench.benchmark.runs.grid import Grid
 from posebench.benchmark.runs.grid_file import read_grids
@@ -250,3 +251,46 @@ def test_the_studys_sweep_reads_what_the_recipe_leaves() -> None:
     assert STUDY.weights == ("runs/study/*/weights.safetensors",)
     assert STUDY.size == RUNS[0].recipe.size
     assert robust_study.STUDY == "robust-study"
+
+
+# ---- the recipe from several seeds
+
+
+def seeded(seed: int, task: str, threat: str, value: float, *, start: str = "") -> Record:
+    """A record of robust weights that began at ``start``, or of clean weights ``seed``."""
+    grid, run = read_grids("robust-seeds")[0], read_recipes("robust-seeds")[seed]
+    recipe = asdict(replace(run.recipe, start=start)) if start else {"victim": "npt-mp"}
+    return made(
+        **{
+            "pmd": (value, value) * (grid.samples // 2),
+            "victim": "npt-mp",
+            "size": "small",
+            "task": task,
+            "training": "robust" if start else "clean",
+            "recipe": json.loads(json.dumps(recipe)),
+            "weights_sha256": f"{16 * bool(start) + seed + 1:02x}" * 32,
+            "fingerprint": "07" * 32,
+            **attacked(threat, grid=grid),
+        },
+    )
+
+
+def test_each_seed_is_compared_with_the_weights_it_started_from() -> None:
+    clean, other = "02" * 32, "01" * 32
+    records = [
+        seeded(1, "anny/unseen", "point-2cm", 6e-3),
+        seeded(1, "anny/unseen", "point-2cm", 4e-3, start=clean),
+        seeded(2, "anny/seen", "point-5cm", 8e-3, start=other),  # whose sisters nobody measured
+    ]
+    lines = robust_seeds_table(records)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:8]]
+    assert [row[:2] for row in rows] == [
+        [str(seed), training] for seed in range(3) for training in ("clean", "robust")
+    ]
+    unseen = slice(7, 12)
+    assert rows[2][unseen] == ["10.0 [10.0, 10.0]", "60.0 [60.0, 60.0]", "-", "-", "-"]
+    assert rows[3][unseen] == [
+        "10.0 [10.0, 10.0]", "40.0 [40.0, 40.0]", "1.50 [1.50, 1.50]", "-", "-",
+    ]  # fmt: skip
+    assert rows[5][2:7] == ["-", "-", "-", "80.0 [80.0, 80.0]", "-"]
+    assert {cell for row in (rows[0], rows[1], rows[4]) for cell in row[2:]} == {"-"}

@@ -14,7 +14,7 @@ from posebench.benchmark.training.recipe import (
     flat_recipe,
     recipe_for,
 )
-from posebench.benchmark.training.recipe_file import read_recipes
+from posebench.benchmark.training.recipe_file import read_recipes, shipped_start
 from posebench.errors import InputError
 from posebench.victims.weights import read_weights, shipped_files
 
@@ -56,6 +56,7 @@ def test_the_robust_recipe_repeats_the_shipped_weights() -> None:
         "options",
         "robust",
         "robust-study",
+        "robust-seeds",
         "quality",
         "widths",
     ],
@@ -66,8 +67,20 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
         "accelerator", "table2", "table5", "options", "robust", "quality", "widths",
-        "robust-study",
+        "robust-study", "robust-seeds",
     }  # fmt: skip
+
+
+def test_starts_that_ship_are_told_by_training_or_name() -> None:
+    named = {path.stem: path for path in shipped_files()}
+    assert shipped_start("shipped", "npt", "compact") == named["npt-compact"]
+    assert (
+        shipped_start("shipped:npt-mp-small-seed1", "npt-mp", "small")
+        == (named["npt-mp-small-seed1"])
+    )
+    assert shipped_start("runs/npt/weights.safetensors", "npt", "compact") is None
+    with pytest.raises(InputError, match="did you mean 'npt-mp-small-seed1'"):
+        shipped_start("shipped:npt-mp-small-sed1", "npt-mp", "small")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_what_stands_above_all_runs_is_every_runs(tmp_path: Path) -> None:
         """
         victim = "npt"
         steps = 7
-        adversarial = { threat = "point-2cm", iterations = 5 }
+        adversarial = { threat = "point-2cm", attack = "pgd", iterations = 5 }
         [[run]]
         name = "a"
         [[run]]

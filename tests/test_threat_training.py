@@ -57,7 +57,7 @@ def lengths(batch: Batch, poses: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("attack", ["vertex-adam", "pgd", "n-fgm"])
 def test_each_row_has_its_own_cap_and_a_quarter_stays_clean(attack: str, watched: Batch) -> None:
-    network, part = initial_network(tiny("npt")), robust(attack=attack)
+    network, part = initial_network(tiny("npt")), robust(attack=attack, clean_share=0.25)
     first, poses, removed = shown(network, part, watched)
     assert (first, float(removed)) == (4, 0.0)
     assert torch.equal(poses[:4], watched.pose.points[:4])
@@ -72,7 +72,7 @@ def test_each_row_has_its_own_cap_and_a_quarter_stays_clean(attack: str, watched
 
 def test_mixed_rows_are_capped_bent_or_have_few_points_anywhere(watched: Batch) -> None:
     network, clean = initial_network(tiny("npt")), watched.pose.points
-    first, poses, _ = shown(network, robust(mixed=True), watched)
+    first, poses, _ = shown(network, robust(mixed=True, attack="pgd"), watched)
     moved = (poses - clean).norm(dim=2)
     of = {number: list(range(first + number, len(poses), 4)) for number in range(4)}
     assert (moved[of[0] + of[2]].amax(dim=1) <= 0.05 * (1 + 1e-5)).all()
@@ -185,7 +185,13 @@ def test_recipes_name_the_threat_and_older_ones_keep_their_meaning() -> None:
     part = recipe.adversarial
     assert part is not None
     assert (part.threat, part.eps, part.eps_low) == ("point-2cm", 0.02, 0.004)
-    assert (part.iterations, part.clean_share) == (3, 0.25)
+    assert (part.attack, part.iterations, part.clean_share) == ("n-fgm", None, 0.0)
+    assert recipe.fresh_poses == 0.5
+    assert recipe_for("npt", adversarial=part, regime="open").fresh_poses is None
+    assert recipe_for("npt", adversarial=part, fresh_poses=0.0).fresh_poses is None
+    assert recipe_for("npt").fresh_poses is None
+    iterated = adversarial_part("npt", threat="point-2cm", attack="pgd")
+    assert (iterated.iterations, iterated.random_start) == (3, 1.0)
     assert card.training_name(recipe) == "robust"
     stored = json.loads(json.dumps(asdict(recipe)))
     assert differences(stored, recipe) == []
@@ -236,7 +242,7 @@ def test_robust_weights_load_by_name_and_checks_know_their_budget(
         ({"schedule": "ramp"}, "no schedule"),
         ({"attack": "n-fgm", "iterations": 2}, "one step"),
         ({"consistency": 0.0}, "consistency must be"),
-        ({"iterations": 0}, "iterations must be at least 1"),
+        ({"attack": "pgd", "iterations": 0}, "iterations must be at least 1"),
         ({"threat": None, "eps_low": 0.01}, "eps_low is of training against a threat model"),
         ({"threat": None, "mixed": True}, "of training against a threat model"),
     ],

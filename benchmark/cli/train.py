@@ -183,9 +183,8 @@ def train_victim(
 ) -> None:
     """One run: the victim's default recipe with changes."""
     from posebench.benchmark.training.recipe import adversarial_part, recipe_for
-    from posebench.benchmark.training.recipe_file import SHIPPED_TRAININGS
+    from posebench.benchmark.training.recipe_file import shipped_start
     from posebench.benchmark.training.run import train_one
-    from posebench.victims.weights import shipped_path
 
     victim, start = asked.victim, asked.start
     assert victim is not None
@@ -198,9 +197,7 @@ def train_victim(
     folder = asked.out or Path("runs") / (name + (f"-seed{made.seed}" if made.seed else ""))
     from_file = None
     if start is not None:
-        from_file = Path(start)
-    if start in SHIPPED_TRAININGS:
-        from_file = shipped_path(victim, made.size, training=SHIPPED_TRAININGS[start])
+        from_file = shipped_start(start, victim, made.size) or Path(start)
     train_one(made, folder, from_file, options, bar)
 
 

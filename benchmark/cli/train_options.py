@@ -29,7 +29,10 @@ Regime = Annotated[
 ]
 FreshPoses = Annotated[
     float | None,
-    typer.Option(help="Of the protocol: share of pairs in new poses, drawn as its 400 were."),
+    typer.Option(
+        help="Of the protocol: share of pairs in new poses, drawn as its 400 were; "
+        "default 0, with --threat 0.5."
+    ),
 ]
 Budget = Annotated[str | None, typer.Option(help="Time for everything, such as 90s, 25m or 2h.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; of all runs with --recipe.")]
@@ -69,7 +72,7 @@ Adversarial = Annotated[
     str | None,
     typer.Option(
         help="Attack to train against in the last part: fgm, pgd, noise.\n\n"
-        "With --threat: pgd (default), vertex-adam or n-fgm.",
+        "With --threat: n-fgm (default), pgd or vertex-adam.",
         rich_help_panel=ADVERSARIAL,
     ),
 ]
@@ -100,7 +103,7 @@ Iterations = Annotated[
 CleanShare = Annotated[
     float | None,
     typer.Option(
-        help="Share of each batch that stays clean; default 0.5, in the paper 0.",
+        help="Share of each batch that stays clean; default 0.5, in the paper and with --threat 0.",
         rich_help_panel=ADVERSARIAL,
     ),
 ]

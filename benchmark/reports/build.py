@@ -28,6 +28,7 @@ from posebench.benchmark.reports.paper import paper_tables
 from posebench.benchmark.reports.parts import parts_table
 from posebench.benchmark.reports.peers import peers_table, read_peers
 from posebench.benchmark.reports.quality import quality_table
+from posebench.benchmark.reports.robust_seeds import robust_seeds_table
 from posebench.benchmark.reports.robust_study import study_steps, study_table
 from posebench.benchmark.reports.robust_training import new_poses_table, robust_table
 from posebench.benchmark.reports.selection import shown_records
@@ -110,6 +111,7 @@ def marked_tables(
         "new-poses": new_poses_table(records),
         "floor": floor_table(floors),
         "quality": quality_table(() if quality is None else quality.runs),
+        "robust-seeds": robust_seeds_table(records),
         "robust-study": study_table(records, study_steps(out / "costs")),
         "defences": defence_table(defended),
         "splits": splits_table(records),

@@ -134,7 +134,9 @@ class Adversarial:
         if self.schedule != "constant":
             raise InputError("caps are drawn for each row: against a threat model, no schedule")
         if self.attack == "n-fgm" and (self.iterations is not None or self.random_start):
-            raise InputError("n-fgm takes one step from its own noise: no iterations or start")
+            raise InputError(
+                "n-fgm takes one step from its own noise: for iterations or a start take pgd"
+            )
 
     @property
     def budget(self) -> Budget:

@@ -25,6 +25,7 @@ from posebench.benchmark.training.adversarial import Adversarial
 from posebench.benchmark.training.recipe import Recipe, adversarial_part, recipe_for
 from posebench.errors import InputError
 from posebench.registry import unknown
+from posebench.victims.weights import shipped_files, shipped_path
 
 SHIPPED = "shipped"
 """As a start: the clean weights that come with the library."""
@@ -34,6 +35,24 @@ SHIPPED_ADVERSARIAL = "shipped-adversarial"
 
 SHIPPED_TRAININGS = {SHIPPED: "clean", SHIPPED_ADVERSARIAL: "adversarial"}
 """Starts that come with the library, and their training."""
+
+
+def shipped_start(start: str, victim: str, size: str) -> Path | None:
+    """The file that a start of the library's names: a key of SHIPPED_TRAININGS, or
+    "shipped:npt-mp-small-seed1" for a file by its name; None for other starts.
+
+    Raises:
+        InputError: no file of that name ships.
+    """
+    if start in SHIPPED_TRAININGS:
+        return shipped_path(victim, size, training=SHIPPED_TRAININGS[start])
+    if not start.startswith(f"{SHIPPED}:"):
+        return None
+    named = {path.stem: path for path in shipped_files()}
+    name = start.removeprefix(f"{SHIPPED}:")
+    if name not in named:
+        raise unknown("shipped weights", name, named)
+    return named[name]
 
 
 def kinds(made: type) -> dict[str, str]:
@@ -52,7 +71,7 @@ class TrainingRun:
     Attributes:
         name: of its folder.
         recipe: what it trains.
-        start: what it goes on from: an earlier run's name, or a key of SHIPPED_TRAININGS.
+        start: what it goes on from: an earlier run's name, or one for ``shipped_start``.
         share: of a time budget, against the other runs' shares.
     """
 
@@ -88,7 +107,8 @@ def read_recipes(name: str, **common: Any) -> list[TrainingRun]:
         names = [each.name for each in runs]
         if run.name in names:
             raise InputError(f"recipe {path}: two runs are called {run.name!r}")
-        if run.start is not None and run.start not in (*names, *SHIPPED_TRAININGS):
+        known = run.start is None or run.start in names
+        if not known and shipped_start(str(run.start), run.recipe.victim, run.recipe.size) is None:
             raise InputError(f"recipe {path}: {run.name} starts from {run.start!r}, not above it")
         runs.append(run)
     return runs

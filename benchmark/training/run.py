@@ -22,7 +22,7 @@ from posebench.benchmark.training.log import TrainingLog
 from posebench.benchmark.training.loop import Deferred, Trained, train, undisturbed
 from posebench.benchmark.training.progress import Progress
 from posebench.benchmark.training.recipe import Recipe
-from posebench.benchmark.training.recipe_file import SHIPPED_TRAININGS, TrainingRun
+from posebench.benchmark.training.recipe_file import TrainingRun, shipped_start
 from posebench.benchmark.training.state import HowToTrain
 from posebench.benchmark.training.time_budget import DECAY, LEAST, dealt
 from posebench.errors import InputError, out_of_memory
@@ -35,7 +35,7 @@ from posebench.victims import (
     read_weights,
     write_weights,
 )
-from posebench.victims.weights import rounded, shipped_path, weights_fingerprint
+from posebench.victims.weights import rounded, weights_fingerprint
 
 if TYPE_CHECKING:
     import rich.progress
@@ -94,10 +94,10 @@ def train_runs(
                 names = ", ".join(each.name for each in runs[number:])
                 say(bar, f"the time is up; not trained: {names}")
                 break
-        start = None if run.start is None else out / run.start / WEIGHTS
-        if run.start in SHIPPED_TRAININGS:
-            training = SHIPPED_TRAININGS[run.start]
-            start = shipped_path(run.recipe.victim, run.recipe.size, training=training)
+        start = None
+        if run.start is not None:
+            shipped = shipped_start(run.start, run.recipe.victim, run.recipe.size)
+            start = shipped or out / run.start / WEIGHTS
         single = replace(options, budget=budget)
         paths.append(train_one(run.recipe, out / run.name, start, single, bar))
     return paths

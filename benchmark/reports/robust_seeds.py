@@ -1,0 +1,94 @@
+"""What training against a threat model buys, seed by seed: a table of docs/defences.md.
+
+Its rows are the runs of the recipe ``robust-seeds``, told by their recipes, and the clean weights
+that each of them started from. Its columns are what the sweep of that name asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from posebench.benchmark.records.types import Record
+from posebench.benchmark.reports.leaderboard import judged
+from posebench.benchmark.reports.markdown import NOTHING, interval, table
+from posebench.benchmark.reports.robust_study import run_of
+from posebench.benchmark.reports.swept import attack_asked
+from posebench.benchmark.runs.grid import combinations
+from posebench.benchmark.runs.grid_file import read_grids
+from posebench.benchmark.stats.bootstrap import ratio_interval
+from posebench.benchmark.training.recipe_file import read_recipes
+
+SEEDS = "robust-seeds"
+"""Recipe and sweep."""
+
+Column = tuple[str, str]
+"""Task and threat model."""
+
+
+def robust_seeds_table(records: Iterable[Record]) -> list[str]:
+    """Two rows for each seed, before and after: errors after the best translation, and how many
+    times lower training makes the attacked ones, on the same pairs."""
+    grid = read_grids(SEEDS)[0]  # the others differ in weights alone
+    runs = read_recipes(SEEDS)
+    found = seed_records(records)
+    head = ["seed", "training"]
+    for task in grid.tasks:
+        head.append(f"{task}: clean")
+        for threat in grid.threats:
+            head += [f"within {threat.removeprefix('point-')}", "lower"]
+    rows = []
+    for run in runs:
+        trained = found.get(run.name, {})
+        sha = {(each.cell.weights.recipe or {}).get("start") for each in trained.values()}
+        before = found.get(str(sha.pop()), {}) if len(sha) == 1 else {}
+        for training, here, base in (("clean", before, {}), ("robust", trained, before)):
+            rows.append([str(run.recipe.seed), training, *_cells(here, base, grid.tasks)])
+    recipe = runs[0].recipe
+    return [
+        *table(head, rows),
+        "",
+        f"{recipe.victim}, {recipe.size}: {recipe.batch * recipe.steps:,} pairs of training from "
+        f"the clean weights of the same seed, {grid.attacks[0]} with {grid.iterations} gradients "
+        f"on {grid.samples} pairs. lower: error of the clean weights over the robust ones'.",
+    ]
+
+
+def seed_records(records: Iterable[Record]) -> dict[str, dict[Column, Record]]:
+    """What the sweep measured: a run's name, or the sha256 of clean weights -> column -> record."""
+    grid = read_grids(SEEDS)[0]  # the others differ in weights alone
+    asked = {attack_asked(each): str(each.threat) for each in combinations(grid)}
+    runs = read_recipes(SEEDS)
+    found: dict[str, dict[Column, Record]] = {}
+    for record in records:
+        cell = record.cell
+        usual = cell.defense is None and cell.seed == 0 and cell.access.kind == "oblivious"
+        where = cell.task in grid.tasks and cell.samples == grid.samples
+        if not (usual and where and cell.attack in asked and cell.weights.recipe):
+            continue
+        clean = cell.weights.training == "clean"
+        name = cell.weights.sha256 if clean else run_of(cell.weights.recipe, runs)
+        if name is not None:
+            found.setdefault(name, {})[cell.task, asked[cell.attack]] = record
+    return found
+
+
+def _cells(
+    here: dict[Column, Record], base: dict[Column, Record], tasks: Sequence[str]
+) -> list[str]:
+    grid = read_grids(SEEDS)[0]  # the others differ in weights alone
+    cells = []
+    for task in tasks:
+        record = here.get((task, grid.threats[0]))
+        cells.append(NOTHING if record is None else interval(record.metrics.clean["pmd_aligned"]))
+        for threat in grid.threats:
+            record, before = here.get((task, threat)), base.get((task, threat))
+            cells += [judged(record), _times_lower(record, before)]
+    return cells
+
+
+def _times_lower(record: Record | None, base: Record | None) -> str:
+    """The base's mean error over the record's with its interval over pairs, the same ones."""
+    if record is None or base is None or record.cell.fingerprint != base.cell.fingerprint:
+        return NOTHING
+    found = [each.metrics.attacked["pmd_aligned"].values for each in (base, record)]
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*ratio_interval(*found))
