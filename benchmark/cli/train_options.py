@@ -149,7 +149,9 @@ Awp = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option(help="Weights to go on from: a file, 'shipped' or 'shipped-adversarial'."),
+    typer.Option(
+        help="Weights to go on from: a file, 'shipped', 'shipped-adversarial' or 'shipped:NAME'."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...", rich_help_panel=COMPUTATION)]
 Threads = Annotated[
