@@ -256,10 +256,14 @@ def test_the_studys_sweep_reads_what_the_recipe_leaves() -> None:
 # ---- the recipe from several seeds
 
 
-def seeded(seed: int, task: str, threat: str, value: float, *, start: str = "") -> Record:
-    """A record of robust weights that began at ``start``, or of clean weights ``seed``."""
-    grid, run = read_grids("robust-seeds")[0], read_recipes("robust-seeds")[seed]
-    recipe = asdict(replace(run.recipe, start=start)) if start else {"victim": "npt-mp"}
+def seeded(
+    seed: int, task: str, threat: str, value: float, *, start: str = "", run: int | None = None
+) -> Record:
+    """A record of a run that began at ``start``, the seed's robust one unless told otherwise, or
+    of clean weights ``seed``."""
+    grid = read_grids("robust-seeds")[0]
+    which = read_recipes("robust-seeds")[seed if run is None else run]
+    recipe = asdict(replace(which.recipe, start=start)) if start else {"victim": "npt-mp"}
     return made(
         **{
             "pmd": (value, value) * (grid.samples // 2),
@@ -268,7 +272,7 @@ def seeded(seed: int, task: str, threat: str, value: float, *, start: str = "") 
             "task": task,
             "training": "robust" if start else "clean",
             "recipe": json.loads(json.dumps(recipe)),
-            "weights_sha256": f"{16 * bool(start) + seed + 1:02x}" * 32,
+            "weights_sha256": f"{16 * bool(start) + (run or seed) + 1:02x}" * 32,
             "fingerprint": "07" * 32,
             **attacked(threat, grid=grid),
         },
@@ -280,17 +284,23 @@ def test_each_seed_is_compared_with_the_weights_it_started_from() -> None:
     records = [
         seeded(1, "anny/unseen", "point-2cm", 6e-3),
         seeded(1, "anny/unseen", "point-2cm", 4e-3, start=clean),
+        seeded(1, "anny/unseen", "point-2cm", 5e-3, start=clean, run=4),
         seeded(2, "anny/seen", "point-5cm", 8e-3, start=other),  # whose sisters nobody measured
     ]
     lines = robust_seeds_table(records)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:8]]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:11]]
     assert [row[:2] for row in rows] == [
-        [str(seed), training] for seed in range(3) for training in ("clean", "robust")
+        [str(seed), training]
+        for seed in range(3)
+        for training in ("clean", "as robust, none attacked", "robust")
     ]
     unseen = slice(7, 12)
-    assert rows[2][unseen] == ["10.0 [10.0, 10.0]", "60.0 [60.0, 60.0]", "-", "-", "-"]
-    assert rows[3][unseen] == [
+    assert rows[3][unseen] == ["10.0 [10.0, 10.0]", "60.0 [60.0, 60.0]", "-", "-", "-"]
+    assert rows[4][unseen] == [
+        "10.0 [10.0, 10.0]", "50.0 [50.0, 50.0]", "1.20 [1.20, 1.20]", "-", "-",
+    ]  # fmt: skip
+    assert rows[5][unseen] == [
         "10.0 [10.0, 10.0]", "40.0 [40.0, 40.0]", "1.50 [1.50, 1.50]", "-", "-",
     ]  # fmt: skip
-    assert rows[5][2:7] == ["-", "-", "-", "80.0 [80.0, 80.0]", "-"]
-    assert {cell for row in (rows[0], rows[1], rows[4]) for cell in row[2:]} == {"-"}
+    assert rows[8][2:7] == ["-", "-", "-", "80.0 [80.0, 80.0]", "-"]
+    assert {cell for row in rows[:3] + rows[6:8] for cell in row[2:]} == {"-"}

@@ -16,7 +16,7 @@ from posebench.benchmark.reports.swept import attack_asked
 from posebench.benchmark.runs.grid import combinations
 from posebench.benchmark.runs.grid_file import read_grids
 from posebench.benchmark.stats.bootstrap import ratio_interval
-from posebench.benchmark.training.recipe_file import read_recipes
+from posebench.benchmark.training.recipe_file import TrainingRun, read_recipes
 
 SEEDS = "robust-seeds"
 """Recipe and sweep."""
@@ -26,8 +26,9 @@ Column = tuple[str, str]
 
 
 def robust_seeds_table(records: Iterable[Record]) -> list[str]:
-    """Two rows for each seed, before and after: errors after the best translation, and how many
-    times lower training makes the attacked ones, on the same pairs."""
+    """Three rows for each seed, the clean weights and both ways of going on from them: errors after
+    the best translation, and how many times lower each way makes the attacked ones, on the same
+    pairs."""
     grid = read_grids(SEEDS)[0]  # the others differ in weights alone
     runs = read_recipes(SEEDS)
     found = seed_records(records)
@@ -37,20 +38,29 @@ def robust_seeds_table(records: Iterable[Record]) -> list[str]:
         for threat in grid.threats:
             head += [f"within {threat.removeprefix('point-')}", "lower"]
     rows = []
-    for run in runs:
-        trained = found.get(run.name, {})
-        sha = {(each.cell.weights.recipe or {}).get("start") for each in trained.values()}
+    for run in sorted(runs, key=lambda run: (run.recipe.seed, attacks(run))):
+        here = found.get(run.name, {})
+        sha = {(each.cell.weights.recipe or {}).get("start") for each in here.values()}
         before = found.get(str(sha.pop()), {}) if len(sha) == 1 else {}
-        for training, here, base in (("clean", before, {}), ("robust", trained, before)):
-            rows.append([str(run.recipe.seed), training, *_cells(here, base, grid.tasks)])
+        seed = str(run.recipe.seed)
+        if not attacks(run):
+            rows.append([seed, "clean", *_cells(before, {}, grid.tasks)])
+        way = "robust" if attacks(run) else "as robust, none attacked"
+        rows.append([seed, way, *_cells(here, before, grid.tasks)])
     recipe = runs[0].recipe
     return [
         *table(head, rows),
         "",
         f"{recipe.victim}, {recipe.size}: {recipe.batch * recipe.steps:,} pairs of training from "
         f"the clean weights of the same seed, {grid.attacks[0]} with {grid.iterations} gradients "
-        f"on {grid.samples} pairs. lower: error of the clean weights over the robust ones'.",
+        f"on {grid.samples} pairs. lower: error of the clean weights over that of the row.",
     ]
+
+
+def attacks(run: TrainingRun) -> bool:
+    """Whether a run attacks anything."""
+    part = run.recipe.adversarial
+    return part is not None and part.clean_share < 1
 
 
 def seed_records(records: Iterable[Record]) -> dict[str, dict[Column, Record]]:
