@@ -23,6 +23,7 @@ from posebench.benchmark.reports.robust_seeds import robust_seeds_table
 from posebench.benchmark.reports.robust_study import study_steps, study_table
 from posebench.benchmark.runs.grid import Grid
 from posebench.benchmark.runs.grid_file import read_grids
+from posebench.benchmark.training.card import training_name
 from posebench.benchmark.training.recipe_file import read_recipes
 from posebench.defenses import DEFENSES
 from posebench.interfaces import Attack
@@ -270,7 +271,7 @@ def seeded(
             "victim": "npt-mp",
             "size": "small",
             "task": task,
-            "training": "robust" if start else "clean",
+            "training": training_name(which.recipe) if start else "clean",
             "recipe": json.loads(json.dumps(recipe)),
             "weights_sha256": f"{16 * bool(start) + (run or seed) + 1:02x}" * 32,
             "fingerprint": "07" * 32,

@@ -75,8 +75,9 @@ def seed_records(records: Iterable[Record]) -> dict[str, dict[Column, Record]]:
         where = cell.task in grid.tasks and cell.samples == grid.samples
         if not (usual and where and cell.attack in asked and cell.weights.recipe):
             continue
-        clean = cell.weights.training == "clean"
-        name = cell.weights.sha256 if clean else run_of(cell.weights.recipe, runs)
+        name = run_of(cell.weights.recipe, runs)
+        if name is None and cell.weights.training == "clean":
+            name = cell.weights.sha256
         if name is not None:
             found.setdefault(name, {})[cell.task, asked[cell.attack]] = record
     return found
