@@ -113,6 +113,8 @@ def test_card_begins_with_the_header_that_hubs_read(path: Path) -> None:
     header = card_header(stored["victim"], card)
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert text == header + without_header(text)
+    turned = {**card, "splits": dict(reversed(card["splits"].items()))}
+    assert card_header(stored["victim"], turned) == header, "as a run wrote it, or as it was stored"
     assert without_header(text).startswith(f"# {stored['victim']}, {card['recipe']['size']}, ")
     said = yaml.safe_load(header.strip("-\n"))
     assert said["license"] == "apache-2.0"

@@ -38,9 +38,9 @@ def card_header(victim: str, card: Json) -> str:
         f"- name: {json.dumps(name)}",
         "  results:",
     ]
-    for task, split in card["splits"].items():
+    for task, split in sorted(card["splits"].items()):
         lines += _result(task, "clean", "pmd", split["clean_pmd"])
-    for attack, found in card.get("attacked", {}).items():
+    for attack, found in sorted(card.get("attacked", {}).items()):
         lines += _result("anny/seen", attack, found.get("metric", "pmd"), found["pmd"])
     return "\n".join([*lines, FENCE, ""])
 
