@@ -49,7 +49,8 @@ def ranged_poses(
     published = place.clone()
     for side in (LEFT, RIGHT):
         published[:, side["collar"]] = place[:, side["shoulder"]]
-    published[:, TRUNK] = place[:, SPINE1, None, :1]
+    for joint in TRUNK:  # one by one: a list of joints would be sent to the device
+        published[:, joint] = place[:, SPINE1, :1]
     place = torch.where((family == WIDER)[:, None, None], place, published)
     return low[family] + (high - low)[family] * place
 
