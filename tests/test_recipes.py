@@ -74,10 +74,8 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
 def test_starts_that_ship_are_told_by_training_or_name() -> None:
     named = {path.stem: path for path in shipped_files()}
     assert shipped_start("shipped", "npt", "compact") == named["npt-compact"]
-    assert (
-        shipped_start("shipped:npt-mp-small-seed1", "npt-mp", "small")
-        == (named["npt-mp-small-seed1"])
-    )
+    found = shipped_start("shipped:npt-mp-small-seed1", "npt-mp", "small")
+    assert found == named["npt-mp-small-seed1"]
     assert shipped_start("runs/npt/weights.safetensors", "npt", "compact") is None
     with pytest.raises(InputError, match="did you mean 'npt-mp-small-seed1'"):
         shipped_start("shipped:npt-mp-small-sed1", "npt-mp", "small")

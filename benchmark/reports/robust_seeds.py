@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports.leaderboard import judged
 from posebench.benchmark.reports.markdown import NOTHING, interval, table
-from posebench.benchmark.reports.robust_study import run_of
+from posebench.benchmark.reports.robust_study import run_of, times_worse
 from posebench.benchmark.reports.swept import attack_asked
 from posebench.benchmark.runs.grid import combinations
 from posebench.benchmark.runs.grid_file import read_grids
-from posebench.benchmark.stats.bootstrap import ratio_interval
 from posebench.benchmark.training.recipe_file import TrainingRun, read_recipes
 
 SEEDS = "robust-seeds"
@@ -93,13 +92,5 @@ def _cells(
         cells.append(NOTHING if record is None else interval(record.metrics.clean["pmd_aligned"]))
         for threat in grid.threats:
             record, before = here.get((task, threat)), base.get((task, threat))
-            cells += [judged(record), _times_lower(record, before)]
+            cells += [judged(record), times_worse(before, record)]
     return cells
-
-
-def _times_lower(record: Record | None, base: Record | None) -> str:
-    """The base's mean error over the record's with its interval over pairs, the same ones."""
-    if record is None or base is None or record.cell.fingerprint != base.cell.fingerprint:
-        return NOTHING
-    found = [each.metrics.attacked["pmd_aligned"].values for each in (base, record)]
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*ratio_interval(*found))
