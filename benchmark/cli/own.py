@@ -11,13 +11,13 @@ import typer
 
 from posebench.benchmark.cli import on_files, options
 from posebench.benchmark.cli.paths import PICTURES, check_results
+from posebench.benchmark.data.names import USUAL_SAMPLES
 
 if TYPE_CHECKING:
     from posebench.benchmark.data.own_pairs import OwnPairs
 
 TASK = "own/pairs"
 USUAL_TASK = "anny/seen"
-USUAL_SAMPLES = 32
 
 SHOWN_NOTES = 10
 
@@ -30,7 +30,7 @@ Pairs = Annotated[
     ),
 ]
 Samples = Annotated[
-    int | None, typer.Option(help="Test pairs; default 32, of --pairs all of them.")
+    int | None, typer.Option(help=f"Test pairs; default {USUAL_SAMPLES}, of --pairs all of them.")
 ]
 PoseCrop = Annotated[
     str | None,

@@ -1,6 +1,11 @@
-"""What tasks are called, with a line each; listing them needs neither torch nor data."""
+"""What tasks are called, with a line each, and how many of their pairs are usual; needs neither
+torch nor data."""
 
 from __future__ import annotations
+
+USUAL_SAMPLES = 16
+"""Pairs of a task unless others are asked for: README's command attacks three trainings of the
+costliest network, and should end within a minute on two cores."""
 
 ANNY = {
     "anny/seen": "new people in the 400 training poses",

@@ -13,6 +13,7 @@ from posebench import objective
 from posebench.attacks import Universal, run_attack
 from posebench.attacks.gradient import draws_of, pose_values
 from posebench.attacks.restarts import better
+from posebench.benchmark.data.names import USUAL_SAMPLES
 from posebench.benchmark.data.own_pairs import OwnPairs
 from posebench.benchmark.data.task import has_truth, stacks
 from posebench.benchmark.evaluation.access import Surrogate, fit_universal, fitting_pairs
@@ -34,8 +35,6 @@ from posebench.cloud import Clouds
 from posebench.errors import InputError
 from posebench.interfaces import Attack, AttackResult, Batch, Defense, Victim
 from posebench.rng import generator_for
-
-DEFAULT_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def evaluate(
 ) -> Record:
     """Clean and attacked metrics of a victim on the first ``samples`` pairs of a task.
 
-    Of a ``task`` 32 pairs are taken unless others are asked for. ``data``, a ``posebench.OwnPairs``
+    Of a ``task`` 16 pairs are taken unless others are asked for. ``data``, a ``posebench.OwnPairs``
     made by ``posebench.read_pairs`` or from arrays, takes its place, and all of its pairs are
     taken. Pairs without a truth have no error; their record holds the displacement of the output
     under attack and its plausibility instead, see ``without_truth``.
@@ -91,7 +90,7 @@ def evaluate(
         InputError: unknown task or access, counts out of range, or a victim that misbehaves.
     """
     surrogate = access if isinstance(access, Surrogate) else None
-    usual = DEFAULT_SAMPLES if data is None else len(data)
+    usual = USUAL_SAMPLES if data is None else len(data)
     given = Evaluation(
         victim,
         (attack,),

@@ -13,6 +13,7 @@ from typing import Literal, cast
 
 from posebench.attacks import EOT, Transfer, attack_name, attack_version
 from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.data.names import USUAL_SAMPLES
 from posebench.benchmark.data.own_pairs import OwnPairs
 from posebench.benchmark.data.task import PairTask, has_truth
 from posebench.benchmark.evaluation.access import Surrogate, seen_by_attack
@@ -53,7 +54,7 @@ class Evaluation:
     surrogate: Surrogate | None = None
     task: str = "anny/seen"
     data: OwnPairs | None = None
-    samples: int = 32
+    samples: int = USUAL_SAMPLES
     vertices: int = 1700
     seed: int = 0
     weights: Weights = field(default_factory=Weights)

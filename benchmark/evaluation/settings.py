@@ -11,6 +11,7 @@ import numpy as np
 
 from posebench.attacks import Setting, make_attack, takes
 from posebench.benchmark.data.datasets import dataset_of, parse_task
+from posebench.benchmark.data.names import USUAL_SAMPLES
 from posebench.benchmark.evaluation.access import Surrogate, check_access
 from posebench.benchmark.evaluation.metres import check_metres
 from posebench.benchmark.evaluation.plan import Evaluation
@@ -84,7 +85,7 @@ class EvaluationSettings:
     access: str | None = None
     surrogate: str | None = None
     task: str = "anny/seen"
-    samples: int = 32
+    samples: int = USUAL_SAMPLES
     size: str = "compact"
     vertices: int | None = None
     regime: str = "protocol"

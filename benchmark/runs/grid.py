@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from posebench.attacks import Setting
+from posebench.benchmark.data.names import USUAL_SAMPLES
 from posebench.benchmark.evaluation.settings import NONE, OWN_NORM, EvaluationSettings, eps_values
 from posebench.errors import InputError
 from posebench.norms import AccessKind
@@ -57,7 +58,7 @@ class Grid:
     access: tuple[str, ...] = ()
     surrogate: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
-    samples: int = 32
+    samples: int = USUAL_SAMPLES
     size: str = "compact"
     vertices: int | None = None
     precision: str = "float32"
