@@ -483,7 +483,9 @@ def give_all(folder: Path) -> dict[str, Any]:
     os.chdir(folder)
     outcomes = {}
     files = {name: make(folder) for name, make in BAD.items()}
-    call(["transfer", "--pose", str(good), "--identity", "nowhere.obj", "-o", "out.obj"])  # warm up
+    network = ("--victim", "ffptnet")  # fits of what is no body take their time
+    words = ["--pose", str(good), "--identity", "nowhere.obj", "-o", "out.obj"]
+    call(["transfer", *network, *words])  # warm up
     user = os.geteuid()
     for name, path in files.items():
         for role, other in (("pose", "identity"), ("identity", "pose")):
@@ -492,7 +494,7 @@ def give_all(folder: Path) -> dict[str, Any]:
                 os.seteuid(65534)  # the superuser may read everything
             words = [f"--{role}={path}", f"--{other}={good}", "--out=out.obj"]
             signal.alarm(SECONDS)
-            outcomes[f"{name} as {role}"] = call(["transfer", *words])
+            outcomes[f"{name} as {role}"] = call(["transfer", *network, *words])
             signal.alarm(0)
             os.seteuid(user)
     left = [path.name for path in folder.iterdir() if path.name in ("out.obj", "ran")]

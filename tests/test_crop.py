@@ -119,7 +119,7 @@ def test_transfer_cuts_the_scan_out_of_its_room(tmp_path: Path) -> None:
         "--identity",
         str(tmp_path / "me.obj"),
     ]
-    words += ["-o", str(tmp_path / "out.obj"), "--points", "500"]
+    words += ["-o", str(tmp_path / "out.obj"), "--points", "500", "--victim", "ffptnet"]
     refused = call(words)
     assert refused["code"] == 2
     assert (

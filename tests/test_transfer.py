@@ -420,7 +420,16 @@ def test_bodies_that_stand_oddly_get_a_note(
     assert f"pose source {tmp_path / 'odd.obj'} {note}" in done["err"]
 
 
-def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("more", "by", "error"),
+    [
+        ((), "fitted body, no network", 4e-4),
+        (("--victim", "ffptnet"), "FF-PTNet, clean training on open data", 60e-4),
+    ],
+)
+def test_a_transfer_follows_a_scan_in_another_files_units(
+    more: tuple[str, ...], by: str, error: float, tmp_path: Path
+) -> None:
     """A scan of 30,000 points with noise, in millimetres, far from its origin, -y up."""
     giver, person = posed(17, 40, 6890), posed(25, 300, 6890)
     faces = load_body(6890).faces.numpy()
@@ -438,10 +447,10 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
         "--json",
         "--strict",
     ]
-    done = call([str(word) for word in words])
+    done = call([str(word) for word in [*words, *more]])
     assert done["code"] == 0, done["err"]
     facts = json.loads(done["out"])
-    assert facts["victim"] == "FF-PTNet, clean training on open data"
+    assert facts["victim"] == by
     assert facts["pose"]["seen"] == 6890
     assert facts["notes"] == facts["doubts"] == []
     metrics = facts["metrics"]
@@ -449,7 +458,7 @@ def test_shipped_network_follows_a_scan_in_another_files_units(tmp_path: Path) -
     assert metrics["result"]["chamfer"] < 0.5 * metrics["identity, untouched"]["chamfer"]
     truth = posed(25, 40, 6890)
     found = read_mesh(tmp_path / "out.obj").points
-    assert ((centred(found) - centred(truth)) ** 2).mean() < 60e-4
+    assert ((centred(found) - centred(truth)) ** 2).mean() < error
     assert ((centred(person) - centred(truth)) ** 2).mean() > 150e-4
 
 

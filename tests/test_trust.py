@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_worse_than_doing_nothing_is_always_said(folder: Path, tmp_path: Path) -> None:
     """Two people in one pose: a shipped network can only do harm. With exit code 0, or 1."""
     base = ["transfer", "--pose", folder / "other.obj", "--identity", folder / "person.obj"]
-    words = [str(word) for word in [*base, "-o", tmp_path / "out.obj"]]
+    words = [str(word) for word in [*base, "--victim", "ffptnet", "-o", tmp_path / "out.obj"]]
     done = call([*words, "--json"])
     assert (done["code"], done["err"]) == (0, "")
     facts = json.loads(done["out"])

@@ -193,9 +193,8 @@ def print_facts(facts: Facts) -> None:
         f"pose source: {facts.pose.points:,} points, {facts.pose.seen:,} seen\n"
         f"identity: {facts.identity.points:,} points, {facts.identity.faces:,} faces"
     )
-    if facts.trust is not None:
-        own = facts.trust.own_error or "unknown, its weights have no card of ours"
-        console.print(f"the network's own error: {own}", soft_wrap=True, markup=False)
+    if facts.accuracy is not None:
+        console.print(facts.accuracy, soft_wrap=True, markup=False)
     for path in facts.written:
         console.print(path, soft_wrap=True, markup=False)
 

@@ -153,9 +153,14 @@ def _ends(parents: tuple[int, ...]) -> tuple[list[int], list[int]]:
 @lru_cache
 def _parts(device: str) -> tuple[Tensor, Tensor]:
     """Part of each bone (J,), and spreads (2, 1, parts) of length and girth."""
+    spread = torch.tensor([[p[1] for p in PARTS.values()], [p[2] for p in PARTS.values()]])
+    return torch.tensor(parts_of_bones(), device=device), spread[:, None].to(device)
+
+
+def parts_of_bones() -> list[int]:
+    """Which of ``PARTS`` each bone belongs to, on either side."""
     part = {}
     for number, (members, _, _) in enumerate(PARTS.values()):
         for bone in members:
             part[bone] = part[RIGHT_OF.get(bone, bone)] = number
-    spread = torch.tensor([[p[1] for p in PARTS.values()], [p[2] for p in PARTS.values()]])
-    return torch.tensor([part[k] for k in sorted(part)], device=device), spread[:, None].to(device)
+    return [part[bone] for bone in sorted(part)]

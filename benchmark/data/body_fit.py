@@ -125,7 +125,7 @@ def match(
 
 
 def squared_gaps(
-    first: Float[Tensor, "*b n 3"], second: Float[Tensor, "*b m 3"]
+    first: Float[Tensor, "*b n d"], second: Float[Tensor, "*b m d"]
 ) -> Float[Tensor, "*b n m"]:
     """Squared distances of all pairs, by the expanded square: exact enough in float64."""
     products = first @ second.transpose(-1, -2)
@@ -134,15 +134,15 @@ def squared_gaps(
 
 
 def vertex_normals(
-    vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]
-) -> Float[Tensor, "v 3"]:
+    vertices: Float[Tensor, "*b v 3"], faces: Int[Tensor, "f 3"]
+) -> Float[Tensor, "*b v 3"]:
     """Unit normals: means over each vertex's triangles, weighted by area."""
-    a, b, c = vertices[faces].unbind(dim=1)
+    a, b, c = (vertices[..., corner, :] for corner in faces.unbind(dim=1))
     across = torch.linalg.cross(b - a, c - a)
     summed = torch.zeros_like(vertices)
     for corner in faces.unbind(dim=1):
-        summed = summed.index_add(0, corner, across)
-    return torch.nn.functional.normalize(summed, dim=1)
+        summed = summed.index_add(-2, corner, across)
+    return torch.nn.functional.normalize(summed, dim=-1)
 
 
 def distance(
@@ -155,10 +155,10 @@ def distance(
     return loss
 
 
-def gap(offsets: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+def gap(offsets: Float[Tensor, "*b 3"], normals: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b"]:
     """Squared length of offsets, mostly across the surface."""
-    across = (offsets * normals).sum(dim=1).square()
-    return (1 - SIDEWAYS) * across + SIDEWAYS * offsets.square().sum(dim=1)
+    across = (offsets * normals).sum(dim=-1).square()
+    return (1 - SIDEWAYS) * across + SIDEWAYS * offsets.square().sum(dim=-1)
 
 
 def robust(squared: Tensor, width: float) -> Tensor:

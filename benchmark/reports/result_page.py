@@ -102,7 +102,7 @@ def page_data(panels: Sequence[Panel], facts: Facts) -> Json:
         "victim": facts.victim,
         "rows": [[name, *_numbers(fit)] for name, fit in facts.metrics.items()],
         "doubts": () if trust is None else trust.doubts,
-        "own_error": None if trust is None else trust.own_error and str(trust.own_error),
+        "accuracy": facts.accuracy or "",
         "notes": facts.notes,
         "arrays": arrays,
         "bodies": bodies,

@@ -120,6 +120,14 @@ class AttackFacts:
 
 
 @dataclass(frozen=True)
+class FitFacts:
+    """How near the bodies came that were fitted: metres from points to surface on average."""
+
+    pose: float
+    identity: float
+
+
+@dataclass(frozen=True)
 class Facts:
     """What ``transfer`` and ``attack`` report.
 
@@ -131,6 +139,7 @@ class Facts:
         notes: what the user should know.
         attacked: None of a transfer.
         trust: how far a transfer's result can be trusted; None of an attack.
+        fitted: of a transfer without a network.
     """
 
     victim: str
@@ -141,12 +150,28 @@ class Facts:
     notes: tuple[str, ...]
     attacked: AttackFacts | None = None
     trust: Trust | None = None
+    fitted: FitFacts | None = None
+
+    @property
+    def accuracy(self) -> str | None:
+        """What is known of the method's accuracy, a sentence; None of an attack."""
+        if self.fitted is not None:
+            return (
+                f"the fitted bodies lie {100 * self.fitted.pose:.1f} cm from the pose source and "
+                f"{100 * self.fitted.identity:.1f} cm from the identity on average"
+            )
+        if self.trust is None:
+            return None
+        own = self.trust.own_error or "unknown, its weights have no card of ours"
+        return f"the network's own error: {own}"
 
     def as_json(self) -> Json:
         """One flat object; what there is not has no key."""
         flat = asdict(self)
         for part in ("attacked", "trust"):
             flat |= flat.pop(part) or {}
+        if flat["fitted"] is None:
+            del flat["fitted"]
         for fit in flat["metrics"].values():
             if fit["edge_distortion"] is None:
                 del fit["edge_distortion"]

@@ -6,7 +6,7 @@ own error on its test split, and how far bodies of other shapes lie apart in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from posebench.benchmark.retarget.facts import Fit
@@ -30,9 +30,10 @@ class Trust:
     own_error: OwnError | None
 
 
-def trust_in(result: Fit, untouched: Fit, own: OwnError | None) -> Trust:
-    """Judge a result by how it and the untouched identity lie to the pose source."""
-    return Trust(tuple(doubts(result.chamfer, untouched.chamfer, own)), own)
+def trust_in(result: Fit, untouched: Fit, own: OwnError | None, more: Iterable[str] = ()) -> Trust:
+    """Judge a result by how it and the untouched identity lie to the pose source; ``more`` are the
+    method's own doubts."""
+    return Trust((*doubts(result.chamfer, untouched.chamfer, own), *more), own)
 
 
 def doubts(result: float, untouched: float, own: OwnError | None) -> Iterator[str]:

@@ -33,7 +33,7 @@
     byId("title").textContent = document.title;
     byId("victim").textContent = DATA.victim;
     DATA.doubts.forEach((doubt) => add(byId("doubts"), "p", `Do not trust this result: ${doubt}`, "notice"));
-    byId("own").textContent = `The network's own error: ${DATA.own_error ?? "unknown, its weights have no card of ours"}.`;
+    byId("own").textContent = `${DATA.accuracy.charAt(0).toUpperCase()}${DATA.accuracy.slice(1)}.`;
     DATA.notes.forEach((note) => add(byId("notes"), "li", note));
     const head = byId("facts").createTHead().insertRow();
     ["", "scan to result", "result to scan", "chamfer", "stretched"].forEach((name) => add(head, "th", name));
