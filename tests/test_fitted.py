@@ -11,7 +11,8 @@ import torch
 
 from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.body_fit import precise, vertex_normals
-from posebench.benchmark.retarget.figure_fit import fit_figure, starts
+from posebench.benchmark.retarget.figure_fit import fit_figure
+from posebench.benchmark.retarget.figure_starts import starts
 from posebench.benchmark.retarget.figures import Figures
 from posebench.benchmark.retarget.fitted import POOR, FittedTransfer, outward_normals
 from posebench.benchmark.retarget.repose import nearest_rotations, reposed

@@ -29,7 +29,8 @@ from posebench.objective import pmd
 from posebench.victims import load_network
 
 SPLITS = (
-    "seen", "unseen", "unseen-bent", "wide", "natural", "tpose", "makers", "acrobatic", "scan@3",
+    "seen", "unseen", "unseen-bent", "wide", "natural", "character", "tpose", "makers", "acrobatic",
+    "scan@3",
 )  # fmt: skip
 PAIRS = range(8, 16)
 """Of each task; earlier ones were looked at while the fit was made."""
