@@ -11,6 +11,7 @@ import torch
 
 from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.body_fit import precise, vertex_normals
+from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figure_fit import fit_figure
 from posebench.benchmark.retarget.figure_starts import starts
 from posebench.benchmark.retarget.figures import Figures
@@ -40,7 +41,7 @@ def posed(person: int, split: str, pose: int) -> torch.Tensor:
 
 def test_the_same_figure_leaves_a_mesh_where_it_is() -> None:
     mesh = posed(20, "seen", 3)
-    found = reposed(mesh, vertex_normals(mesh, BODY.faces), figure(3), figure(3))
+    found = reposed(Cloud(mesh, vertex_normals(mesh, BODY.faces)), figure(3), figure(3))
     torch.testing.assert_close(found, mesh, atol=1e-12, rtol=0)
 
 
@@ -51,7 +52,7 @@ def test_a_turn_of_the_whole_figure_turns_the_whole_mesh() -> None:
     here.pose[0, 0] = 0.0
     there.pose[0, 0] = torch.tensor([0.0, torch.pi / 2, 0])
     mesh = posed(20, "seen", 3) * 1.2
-    found = reposed(mesh, None, here, there)
+    found = reposed(Cloud(mesh, None), here, there)
     offset = found - mesh @ quarter.T
     torch.testing.assert_close(offset, offset[:1].expand(len(offset), -1), atol=1e-6, rtol=0)
 
@@ -89,11 +90,11 @@ def test_a_fit_finds_a_new_person_in_a_new_pose() -> None:
     """Nearer than a centimetre on average, and the vertices that correspond within some."""
     goal = posed(25, "unseen", 11)
     normals = vertex_normals(goal, BODY.faces)
-    found = fit_figure(goal, normals)
+    found = fit_figure(Cloud(goal, normals))
     assert found.gap < 0.006
     error = (found.figure.vertices(PRECISE)[0] - goal).norm(dim=1)
     assert error.mean() < 0.03
-    moved = fit_figure(goal + torch.tensor([3.0, -1, 2]), normals)
+    moved = fit_figure(Cloud(goal + torch.tensor([3.0, -1, 2]), normals))
     torch.testing.assert_close(moved.figure.pose, found.figure.pose, atol=1e-6, rtol=0)
 
 

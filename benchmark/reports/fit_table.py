@@ -21,9 +21,8 @@ from posebench.benchmark.data.datasets import load_task
 from posebench.benchmark.data.task import PairTask
 from posebench.benchmark.evaluation.measure import trivial_pmd
 from posebench.benchmark.reports.markdown import table
-from posebench.benchmark.retarget.figure_fit import fit_figure
-from posebench.benchmark.retarget.fitted import FittedTransfer
-from posebench.benchmark.retarget.repose import reposed
+from posebench.benchmark.retarget.figure_descent import Cloud
+from posebench.benchmark.retarget.fitted import FittedTransfer, by_fits
 from posebench.cloud import Clouds
 from posebench.objective import pmd
 from posebench.victims import load_network
@@ -72,9 +71,7 @@ def fitted(pairs: PairTask, ids: Tensor) -> FittedTransfer:
     pose, identity = batch.pose.points[0], batch.identity.points[0]
     facing = None if source_faces is None else vertex_normals(pose.double(), source_faces[0])
     normals = vertex_normals(identity.double(), batch.faces[0])
-    giver, person = fit_figure(pose, facing), fit_figure(identity, normals)
-    moved = reposed(identity, normals, person.figure, giver.figure)
-    return FittedTransfer(moved.numpy(), giver.gap, person.gap)
+    return by_fits(Cloud(pose, facing), Cloud(identity, normals))
 
 
 def line(task: str, rows: list[Row]) -> list[str]:

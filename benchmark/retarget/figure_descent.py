@@ -67,10 +67,18 @@ class Cloud:
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"] | None
 
+    def double(self) -> Cloud:
+        """In float64, without gradient."""
+        normals = None if self.normals is None else self.normals.detach().double()
+        return Cloud(self.points.detach().double(), normals)
+
+    def rows(self, rows: Int[Tensor, "m"]) -> Cloud:
+        """Some of the points."""
+        return Cloud(self.points[rows], None if self.normals is None else self.normals[rows])
+
     def some(self, count: int) -> Cloud:
         """So many of the points, evenly over their order."""
-        rows = spread(len(self.points), count)
-        return Cloud(self.points[rows], None if self.normals is None else self.normals[rows])
+        return self.rows(spread(len(self.points), count))
 
     def gaps(
         self, vertices: Float[Tensor, "k v 3"], normals: Float[Tensor, "k v 3"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from posebench.benchmark.data.body_fit import precise
 from posebench.benchmark.retarget.figure_descent import (
@@ -28,7 +27,6 @@ from posebench.benchmark.retarget.figure_starts import known_poses, starts
 from posebench.benchmark.retarget.figures import Figures
 from posebench.defenses.snap import nearest_on_surface
 from posebench.rng import generator_for
-from posebench.shapes import Float
 
 STARTS = 32
 
@@ -79,13 +77,13 @@ class Fitted:
     gap: float
 
 
-def fit_figure(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"] | None = None) -> Fitted:
-    """The figure whose surface lies nearest to the points, metres; without gradient.
+def fit_figure(cloud: Cloud) -> Fitted:
+    """The figure whose surface lies nearest to a cloud; without gradient.
 
-    Bodies stand upright and face +z within some 30 degrees, as everywhere in posebench. Unit
-    ``normals`` point outwards.
+    Bodies stand upright and face +z within some 30 degrees, as everywhere in posebench. Normals
+    point outwards.
     """
-    cloud = Cloud(points.detach().double(), None if normals is None else normals.detach().double())
+    cloud = cloud.double()
     best = measured(cloud, descended(cloud, starts(cloud.points, STARTS), ROUNDS))
     in_vain = 0
     for number in range(TRIES):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from posebench.benchmark.data.body_fit import vertex_normals
 from posebench.benchmark.meshes.types import Points
+from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figure_fit import fit_figure
 from posebench.benchmark.retarget.pair import Identity, Pair, PoseSource, box_centre
 from posebench.benchmark.retarget.repose import reposed
@@ -18,9 +19,9 @@ from posebench.shapes import Float
 
 LABEL = "fitted body, no network"
 
-POOR = 0.006
-"""Metres between points and fitted surface on average beyond which a limb was often misplaced
-(docs/meshes.md has the pairs)."""
+POOR, POOR_CLOUD = 0.006, 0.015
+"""Metres between points and fitted surface on average beyond which a limb was often misplaced, of a
+mesh and of a cloud, whose own noise counts (docs/meshes.md has the pairs)."""
 
 
 @dataclass(frozen=True)
@@ -30,38 +31,52 @@ class FittedTransfer:
     Attributes:
         points: (N, 3) float64 metres, in the identity's order and place.
         pose_gap, identity_gap: metres from the points to the fitted surface on average.
+        pose_poor, identity_poor: metres beyond which that is too far.
     """
 
     points: Points
     pose_gap: float
     identity_gap: float
+    pose_poor: float = POOR
+    identity_poor: float = POOR
 
     def doubts(self) -> Iterator[str]:
         """Reasons not to trust it, each a plain sentence."""
-        for what, gap in (("pose source", self.pose_gap), ("identity", self.identity_gap)):
-            if gap > POOR:
+        for what, gap, poor in (
+            ("pose source", self.pose_gap, self.pose_poor),
+            ("identity", self.identity_gap, self.identity_poor),
+        ):
+            if gap > poor:
                 yield (
                     f"no body fits the {what} well: the best lies {100 * gap:.1f} cm from it on "
-                    f"average (over {100 * POOR:.1f} cm), so a limb may be in the wrong place"
+                    f"average (over {100 * poor:.1f} cm), so a limb may be in the wrong place"
                 )
 
 
 def fitted_transfer(
     pair: Pair, device: str = "cpu", done: Callable[[], None] = lambda: None
 ) -> FittedTransfer:
-    """The identity in the pose source's pose, its box centred where it was; ``done`` is called
-    after each fit. The same files give the same result."""
+    """The identity of two files in the pose source's pose, its box centred where it was; ``done``
+    is called after each fit. The same files give the same result."""
     source, identity = pair.source, pair.identity
-    cloud = source.seen.points[source.seen.mask].to(device)
-    giver = fit_figure(cloud, source_normals(source, device))
-    done()
+    pose = Cloud(source.seen.points[source.seen.mask].to(device), source_normals(source, device))
     points = torch.from_numpy(identity.distinct).to(device)
-    normals = identity_normals(identity, device)
-    person = fit_figure(points, normals)
+    found = by_fits(pose, Cloud(points, identity_normals(identity, device)), done)
+    moved = found.points[identity.place]
+    return replace(found, points=moved - box_centre(moved) + identity.centre)
+
+
+def by_fits(
+    pose: Cloud, identity: Cloud, done: Callable[[], None] = lambda: None
+) -> FittedTransfer:
+    """The identity's points in the pose and place of another cloud; normals point outwards."""
+    giver = fit_figure(pose)
     done()
-    moved = reposed(points, normals, person.figure, giver.figure).cpu().numpy()[identity.place]
-    placed = moved - box_centre(moved) + identity.centre
-    return FittedTransfer(placed, giver.gap, person.gap)
+    person = fit_figure(identity)
+    done()
+    moved = reposed(identity, person.figure, giver.figure).cpu().numpy()
+    poor = [POOR_CLOUD if each.normals is None else POOR for each in (pose, identity)]
+    return FittedTransfer(moved, giver.gap, person.gap, *poor)
 
 
 def source_normals(source: PoseSource, device: str) -> Float[Tensor, "n 3"] | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from posebench.benchmark.data.body import Body, bone_transforms, pose_body
 from posebench.benchmark.data.body_fit import precise, squared_gaps, vertex_normals
+from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figures import Figures
 from posebench.shapes import Float
 
@@ -46,21 +47,15 @@ class Move:
     turns: Float[Tensor, "j 3 3"]
 
 
-def reposed(
-    points: Float[Tensor, "n 3"],
-    normals: Float[Tensor, "n 3"] | None,
-    person: Figures,
-    goal: Figures,
-) -> Float[Tensor, "n 3"]:
-    """The points of a mesh in the goal's pose and place, metres, float64.
+def reposed(cloud: Cloud, person: Figures, goal: Figures) -> Float[Tensor, "n 3"]:
+    """The points of a cloud in the goal's pose and place, metres, float64.
 
-    ``person`` is the figure that was fitted to the mesh, ``goal`` the one fitted to the pose
-    source; unit ``normals`` point outwards, None of a cloud.
+    ``person`` is the figure that was fitted to the cloud, ``goal`` the one fitted to the pose
+    source.
     """
-    move = move_of(person, goal)
-    parts = points.double().split(PART)
-    facing = [None] * len(parts) if normals is None else normals.double().split(PART)
-    return torch.cat([carried(p, n, move) for p, n in zip(parts, facing, strict=True)])
+    move, whole = move_of(person, goal), cloud.double()
+    rows = torch.arange(len(whole.points)).split(PART)
+    return torch.cat([carried(whole.rows(each), move) for each in rows])
 
 
 def move_of(person: Figures, goal: Figures) -> Move:
@@ -75,13 +70,11 @@ def move_of(person: Figures, goal: Figures) -> Move:
     return Move(body, before, after, vertex_normals(before, body.faces), turns)
 
 
-def carried(
-    points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"] | None, move: Move
-) -> Float[Tensor, "n 3"]:
+def carried(cloud: Cloud, move: Move) -> Float[Tensor, "n 3"]:
     """Points moved along with the vertices that they hang on."""
-    gaps = squared_gaps(points, move.before).clamp_min(0)
-    if normals is not None:
-        gaps = gaps + TURN**2 * (1 - normals @ move.normals.T)
+    gaps = squared_gaps(cloud.points, move.before).clamp_min(0)
+    if cloud.normals is not None:
+        gaps = gaps + TURN**2 * (1 - cloud.normals @ move.normals.T)
     found = gaps.topk(NEAR, dim=1, largest=False)
     weights = 1 / (found.values + SOFT)
     weights = (weights / weights.sum(dim=1, keepdim=True))[..., None]
@@ -89,7 +82,7 @@ def carried(
     turns = nearest_rotations((bones @ move.turns.flatten(1)).unflatten(1, (3, 3)))
     before = (move.before[found.indices] * weights).sum(dim=1)
     after = (move.after[found.indices] * weights).sum(dim=1)
-    moved: Tensor = after + (turns @ (points - before)[..., None])[..., 0]
+    moved: Tensor = after + (turns @ (cloud.points - before)[..., None])[..., 0]
     return moved
 
 
