@@ -49,12 +49,13 @@ LIMBS = (
 )
 """SMPL's joints that are taken from another pose together: legs, arms, trunk and head, pelvis."""
 
-GOOD = 0.0045
-"""Metres between points and surface on average below which no limb is tried."""
+GOOD, GOOD_CLOUD = 0.0045, 0.01
+"""Metres between points and surface on average below which no limb is tried: of a mesh, and of a
+cloud, whose own noise counts."""
 
 TRIES, IN_VAIN, GAIN = 4, 2, 0.02
 """Most times that limbs are tried, how many in a row may bring nothing, and the share of the
-distance that counts as something: the noise of a scan never goes away."""
+distance that counts as something: a character's clothes never go away."""
 
 OTHERS, BEST = 100, 3
 """Known poses whose limbs are tried, and how many of each go on."""
@@ -84,10 +85,11 @@ def fit_figure(cloud: Cloud) -> Fitted:
     point outwards.
     """
     cloud = cloud.double()
+    good = GOOD_CLOUD if cloud.normals is None else GOOD
     best = measured(cloud, descended(cloud, starts(cloud.points, STARTS), ROUNDS))
     in_vain = 0
     for number in range(TRIES):
-        if best.gap < GOOD or in_vain == IN_VAIN:
+        if best.gap < good or in_vain == IN_VAIN:
             break
         others = with_other_limbs(cloud, best.figure, number)
         tried = measured(cloud, descended(cloud, others, TRY))
