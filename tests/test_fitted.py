@@ -11,6 +11,7 @@ import torch
 
 from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.body_fit import precise, vertex_normals
+from posebench.benchmark.reports.fit_table import Row, line
 from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figure_fit import fit_figure
 from posebench.benchmark.retarget.figure_starts import starts
@@ -148,3 +149,9 @@ def test_a_mesh_takes_a_pose_and_its_seams_stay_closed(tmp_path: Path) -> None:
     difference = found[:1700] - people[2]
     difference -= difference.mean(axis=0)
     assert (difference**2).mean() < 4e-4
+
+
+def test_the_table_sets_doubted_pairs_apart() -> None:
+    rows = [Row(1e-4, 5e-4, 2e-4, doubted=False), Row(9e-4, 7e-4, 4e-4, doubted=True)]
+    assert line("anny/seen", rows)[1:] == ["5.0 (5.0)", "1.0 (1)", "6.0 (6.0)", "3.0 (3.0)"]
+    assert line("anny/seen", rows[1:])[2] == "-"
