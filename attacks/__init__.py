@@ -111,6 +111,11 @@ ATTACKS.register(
     "posebench.attacks.point_counts:Add",
     "adds points where they hurt most; eps is a share of points",
 )
+ATTACKS.register(
+    "cube-apgd",
+    "posebench.attacks.apgd:CubeAPGD",
+    "APGD; under a cap a vertex by signs, in the cubes around it",
+)
 ATTACKS.register("transfer", "posebench.attacks.transfer:Transfer", "APGD made on another victim")
 ATTACKS.register(
     "pt-ensemble",

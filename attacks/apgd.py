@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.gradient import check_counts, check_objective, pose_gradient, pose_values
-from posebench.attacks.projection import project, steepest
+from posebench.attacks.gradient import check_counts, check_objective, pose_values
 from posebench.attacks.restarts import Restarts, better
+from posebench.attacks.space import Ball, Cube, Space, climbed_at
 from posebench.cloud import Clouds
 from posebench.interfaces import AttackResult, Batch, Budget, Victim
 from posebench.objective import OBJECTIVES
@@ -60,33 +60,37 @@ class APGD:
     ) -> AttackResult:
         return Restarts(self, self.restarts)(victim, batch, generator=generator)
 
+    def space(self, clean: Clouds) -> Space:
+        """Where its iterates live."""
+        return Ball(clean, self.budget)
+
     def climb(
         self, victim: Victim, batch: Batch, start: Clouds, generator: Generator | None
     ) -> tuple[Clouds, Float[Tensor, "b"]]:
         """One run: the best point visited and the objective there."""
-        clean = batch.pose.detach()
+        space = self.space(batch.pose.detach())
         asked: dict[str, Any] = {"objective": OBJECTIVES[self.objective], "generator": generator}
-        pose = last = best = start
-        values, gradient = pose_gradient(victim, batch, pose, **asked)
+        at = last = best = start
+        values, gradient = climbed_at(victim, batch, space, at, **asked)
         best_values, best_gradient = values, gradient
         eta = torch.full_like(values, 2.0)  # in radii
         climbed = torch.zeros_like(values)
         kept_eta, kept_best = eta, best_values
         ahead, since = checkpoints(self.iterations), 0
         for iteration in range(1, self.iterations + 1):
-            step = steepest(gradient, self.budget, clean.mask) * eta[:, None, None]
-            aimed = project(pose.replace(pose.points + step), clean, self.budget)
+            step = space.steepest(gradient) * eta[:, None, None]
+            aimed = space.nearest(at.replace(at.points + step))
             if iteration > 1:
-                blend = CARRIED * (aimed.points - pose.points)
-                blend = blend + (1 - CARRIED) * (pose.points - last.points)
-                aimed = project(pose.replace(pose.points + blend), clean, self.budget)
-            last, pose, before = pose, aimed, values
+                blend = CARRIED * (aimed.points - at.points)
+                blend = blend + (1 - CARRIED) * (at.points - last.points)
+                aimed = space.nearest(at.replace(at.points + blend))
+            last, at, before = at, aimed, values
             if iteration == self.iterations:
                 break
-            values, gradient = pose_gradient(victim, batch, pose, **asked)
+            values, gradient = climbed_at(victim, batch, space, at, **asked)
             improved = ~(values <= best_values)
             best_gradient = torch.where(improved[:, None, None], gradient, best_gradient)
-            best, best_values = better(best, best_values, pose, values)
+            best, best_values = better(best, best_values, at, values)
             climbed, since = climbed + (values > before), since + 1
             if iteration not in ahead:
                 continue
@@ -96,12 +100,21 @@ class APGD:
             climbed, since = torch.zeros_like(values), 0
             eta = torch.where(stalled, eta / 2, eta)
             back = stalled[:, None, None]
-            pose = pose.replace(torch.where(back, best.points, pose.points))
+            at = at.replace(torch.where(back, best.points, at.points))
             last = last.replace(torch.where(back, best.points, last.points))
             gradient = torch.where(back, best_gradient, gradient)
             values = torch.where(stalled, best_values, values)
-        values = pose_values(victim, batch, pose, **asked)
-        return better(best, best_values, pose, values)
+        values = pose_values(victim, batch, space.pose(at), **asked)
+        best, best_values = better(best, best_values, at, values)
+        return space.pose(best), best_values
+
+
+class CubeAPGD(APGD):
+    """Auto-PGD by signs in the cubes around a cap a vertex; in other balls the same as APGD."""
+
+    def space(self, clean: Clouds) -> Space:
+        in_cubes = self.budget.norm == "l2_vertex"
+        return Cube(clean, self.budget) if in_cubes else Ball(clean, self.budget)
 
 
 def checkpoints(iterations: int) -> frozenset[int]:

@@ -116,7 +116,7 @@ class Counting:
 
 
 def _quick(name: str) -> Callable[[Budget], Attack]:
-    effort = {"apgd": 6, "cw": 6, "query": 25, "vertex-adam": 6}
+    effort = {"apgd": 6, "cube-apgd": 6, "cw": 6, "query": 25, "vertex-adam": 6}
     return lambda budget: make_attack(name, budget, effort.get(name))
 
 

@@ -21,7 +21,7 @@ from posebench.threats import THREATS, threat_of
 GRADIENTS = (100, 500)
 """A pair, at most, counted."""
 
-OURS = ("pt-ensemble", "vertex-adam", "apgd")
+OURS = ("pt-ensemble", "vertex-adam", "apgd", "cube-apgd")
 
 VERSIONS = {name: int(getattr(ATTACKS[name], "version", 1)) for name in OURS}
 """Of ours, the present ones: others are of other attacks."""
