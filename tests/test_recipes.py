@@ -59,6 +59,7 @@ def test_the_robust_recipe_repeats_the_shipped_weights() -> None:
         "robust-seeds",
         "quality",
         "widths",
+        "compact",
     ],
 )
 def test_shipped_recipes_can_be_read(name: str) -> None:
@@ -67,7 +68,7 @@ def test_shipped_recipes_can_be_read(name: str) -> None:
     folder = files("posebench.benchmark.training").joinpath("recipes")
     assert {f.stem for f in folder.iterdir()} == {
         "accelerator", "table2", "table5", "options", "robust", "quality", "widths",
-        "robust-study", "robust-seeds",
+        "robust-study", "robust-seeds", "compact",
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from posebench.attacks import apgd, fgm, iterative
+from posebench.attacks import fgm, iterative, space
 from posebench.benchmark.gate import compare as regress
 from posebench.benchmark.gate import faults as mutations
 from posebench.benchmark.gate.compare import Finding, check_gate, update_baseline
@@ -114,7 +114,7 @@ def test_a_fault_is_over_when_its_block_is() -> None:
 
 @pytest.mark.parametrize(
     ("module", "row"),
-    [(fgm, ": fgm 0.01"), (iterative, ": ifgm 0.02 x2"), (apgd, ": apgd 0.02 x3")],
+    [(fgm, ": fgm 0.01"), (iterative, ": ifgm 0.02 x2"), (space, ": apgd 0.02 x3")],
 )
 def test_a_fault_in_one_attack_is_found_in_that_attack(
     gate: Gate, module: object, row: str, monkeypatch: pytest.MonkeyPatch

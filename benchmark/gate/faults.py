@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from posebench.attacks import apgd, fgm, iterative
+from posebench.attacks import fgm, iterative, space
 from posebench.attacks.gradient import pose_gradient
 from posebench.attacks.projection import steepest
 from posebench.benchmark.gate import compare as regress
@@ -21,8 +21,8 @@ from posebench.defenses import SOR
 from posebench.interfaces import Budget, Victim
 from posebench.rng import generator_for
 
-GRADIENT_ATTACKS = (fgm, iterative, apgd)
-"""Modules whose steps and gradients are tampered with: fgm; ifgm, mifgm, pgd; apgd."""
+GRADIENT_ATTACKS = (fgm, iterative, space)
+"""Modules whose steps and gradients are tampered with: fgm; ifgm, mifgm, pgd; apgd, cube-apgd."""
 
 TRUE_RADIUS = Budget.radius
 
@@ -66,10 +66,10 @@ def perturbed_victim(share: float, *given: Any) -> Victim:
 
 def patched(name: str, made: object) -> ExitStack:
     """One name replaced in every module of gradient attacks, until closed."""
-    stack = ExitStack()
-    for module in GRADIENT_ATTACKS:
-        stack.enter_context(mock.patch.object(module, name, made))
-    return stack
+    with ExitStack() as stack:  # closed if a module has no such name
+        for module in GRADIENT_ATTACKS:
+            stack.enter_context(mock.patch.object(module, name, made))
+        return stack.pop_all()
 
 
 Fault = Callable[[], AbstractContextManager[Any]]
