@@ -7,12 +7,8 @@ are in the record; there is nothing to tune.
 
 The rounds differ in how they climb and where they start:
 
-* ``VertexAdam`` from the clean pose under a cap a vertex, where it finds most per gradient of
-  networks that pool the pose; APGD in the L2 ball, whose best poses move few vertices far; each
-  beside the other.
-* under a cap a vertex, APGD by signs in the cubes around the balls (``posebench.attacks.space``):
-  it finds most of networks that hear the pose vertex by vertex, and little of those that pool it
-  (version 4, of ``l2_vertex`` alone).
+* ``VertexAdam`` from the clean pose under a cap a vertex, where it finds most per gradient; APGD in
+  the L2 ball, whose best poses move few vertices far; each beside the other.
 * short ascents from random points at the budget's edge, the best of which goes on: some networks
   have far worse poses than any that is reached from the clean one (version 3).
 * ``VertexAdam`` from the best pose so far with a third of its first step: a long ascent and then a
@@ -31,12 +27,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
 
-from posebench.attacks.apgd import APGD, CubeAPGD
+from posebench.attacks.apgd import APGD
 from posebench.attacks.gradient import check_counts, pose_values
 from posebench.attacks.projection import project
 from posebench.attacks.query import Query
@@ -55,9 +51,6 @@ ENOUGH = 0.01
 
 LEAST = 600
 """Gradients before a sample may stop: the last third of them is then the fine ascent."""
-
-SIGNED = 100
-"""More of them where a round by signs comes before that."""
 
 FINE = 0.1
 """First step of a fine ascent, in radii."""
@@ -102,21 +95,7 @@ class PTEnsemble:
     budget: Budget
     objective: str = "pmd"
     most: int = 3000
-
-    @property
-    def in_cubes(self) -> bool:
-        """Whether APGD steps by signs in cubes."""
-        return self.budget.norm == "l2_vertex"
-
-    @property
-    def version(self) -> int:
-        """Of what is run: steps by signs came with 4, all else is as in 3."""
-        return 4 if self.in_cubes else 3
-
-    @property
-    def least(self) -> int:
-        """Gradients before a sample may stop."""
-        return LEAST + SIGNED * self.in_cubes
+    version: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         check_counts(self, "most")
@@ -137,10 +116,8 @@ class PTEnsemble:
             )
             return Round(ascent, start, gradients)
 
-        climber = CubeAPGD if self.in_cubes else APGD
-
         def apgd(gradients: int, start: Start) -> Round:
-            ascent = climber(self.budget, iterations=gradients, objective=self.objective)
+            ascent = APGD(self.budget, iterations=gradients, objective=self.objective)
             return Round(ascent, start, gradients)
 
         if self.budget.norm == "sparse":
@@ -161,11 +138,9 @@ class PTEnsemble:
             yield adam(80, "best")
             yield adam(200, "clean")
             yield adam(200, "best", FINE)
-            if self.in_cubes:
-                yield apgd(SIGNED, "clean")
             yield adam(100, "shaken")
             if self.budget.norm != "smooth":  # which has no steepest step
-                yield apgd(50, "best" if self.in_cubes else "clean")
+                yield apgd(50, "clean")
                 yield adam(50, "search")
             while True:
                 yield adam(50, "edge")
@@ -179,7 +154,7 @@ class PTEnsemble:
         best = clean.points
         found = Found(pose_values(victim, batch, clean, objective=self.worth, generator=generator))
         for number, each in enumerate(self.rounds()):
-            rows = found.going_on(self.least, self.most)
+            rows = found.going_on(self.most)
             if not len(rows):
                 break
             each = each.within(self.most - int(found.spent[rows[0]]))  # all have spent the same
@@ -257,7 +232,7 @@ class Found:
         gain = (self.values / earlier.clamp_min(tiny) - 1).nan_to_num(nan=math.inf, posinf=1e9)
         return gain.cpu()
 
-    def going_on(self, least: int, most: int) -> Tensor:
+    def going_on(self, most: int) -> Tensor:
         """Numbers (R,) of the samples that have not converged, on the CPU."""
-        going = (self.spent < least) | (self.late_gain() >= ENOUGH)
+        going = (self.spent < LEAST) | (self.late_gain() >= ENOUGH)
         return (going & (self.spent < most)).nonzero()[:, 0]

@@ -80,7 +80,6 @@ def test_a_higher_limit_takes_over_the_pairs_that_stopped_by_themselves(
     given: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ensemble, "LEAST", 20)
-    monkeypatch.setattr(ensemble, "SIGNED", 0)
     monkeypatch.setattr(ensemble, "ENOUGH", 1e-4)  # an untrained network hardly hears its pose
     budget, objective = NEAR.budget, NEAR.objective
     low, high = (

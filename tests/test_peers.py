@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-from posebench.attacks import APGD, PTEnsemble, VertexAdam, attack_version
+from posebench.attacks import APGD, PTEnsemble, VertexAdam
 from posebench.attacks.adapters import ARTAttack, FoolboxAttack, TorchattacksAttack
 from posebench.benchmark.evaluation.plan import attack_cell
 from posebench.benchmark.records.store import write_record
@@ -116,7 +116,7 @@ def test_what_spent_more_or_is_of_an_old_version_does_not_count() -> None:
     longer = found(ensemble, 9.0, near + 50)
     old = found(ensemble, 99.0)
     assert old.cell.attack is not None
-    attack = replace(old.cell.attack, version=attack_version(ensemble) - 1)
+    attack = replace(old.cell.attack, version=PTEnsemble.version - 1)
     old = replace(old, cell=replace(old.cell, attack=attack))
     endless = found(ensemble, 99.0, far + 1)
     other = found(VertexAdam(Budget(0.03, "l2_vertex"), objective="aligned"), 99.0)
