@@ -8,8 +8,8 @@ lives in the cube around its ball, and the victim meets the nearest pose of the 
 The corners of the cube stand for the ball's diagonals, and an iterate beyond the ball turns with
 the gradient instead of being pushed outward and cut again, so an ascent does not stick to the first
 point of the edge that it meets. That is what attacks for images do when they are shown poses
-(:mod:`posebench.attacks.foreign`), and how Auto-PGD came to be ahead of ours; docs/attacks.md has
-the study.
+(:mod:`posebench.attacks.foreign`), and how Auto-PGD came to be ahead of ours; docs/attacks.md sets
+them side by side.
 """
 
 from __future__ import annotations

@@ -59,13 +59,13 @@ def test_iterates_meet_the_victim_inside_the_balls_and_climb() -> None:
     assert (values > first * 1.05).all()
 
 
-def test_it_is_apgd_in_other_balls() -> None:
+def test_it_is_apgd_in_other_balls_alone() -> None:
     batch, network = random_batch((20,), 20), small("npt")
-    for norm in ("l2", "linf"):
-        same = [
-            run_attack(kind(Budget(0.02, norm), 6), network, batch, generator=generator_for(4))
+    for budget in (Budget(0.02), Budget(0.02, "linf"), CAP):
+        ends = [
+            run_attack(kind(budget, 6), network, batch, generator=generator_for(4)).pose.points
             for kind in (APGD, CubeAPGD)
         ]
-        assert torch.equal(same[0].pose.points, same[1].pose.points)
+        assert torch.equal(*ends) == (budget != CAP)
     with pytest.raises(InputError, match="not for norm 'l2'"):
         Cube(batch.pose, Budget(0.02))
