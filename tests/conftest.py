@@ -14,6 +14,10 @@ from posebench.benchmark.data.anny import training_meshes
 from posebench.benchmark.data.body import Body
 from posebench.benchmark.records.store import write_record
 from posebench.benchmark.training import streams
+from posebench.benchmark.training.loop import initial_network
+from posebench.benchmark.training.recipe import Recipe
+from posebench.victims import write_weights
+from tests.command_line import Cli, command_line
 from tests.made_records import made
 
 
@@ -59,3 +63,21 @@ def folder(tmp_path: Path) -> Path:
     ):
         write_record(tmp_path / "records", record)
     return tmp_path / "records"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The entry point with the given words on its command line."""
+    return command_line(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Weights files of fresh tiny networks."""
+    folder = tmp_path_factory.mktemp("weights")
+    paths = {}
+    for name in ("npt", "npt-mp", "posemae"):
+        paths[name] = folder / f"{name}.safetensors"
+        network = initial_network(Recipe(name, size="tiny"))
+        write_weights(paths[name], network, {"training": "clean"})
+    return paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shlex
 import subprocess
@@ -22,6 +23,7 @@ from posebench.benchmark.cli.app import app
 from posebench.benchmark.cli.memory import when_memory_runs_out
 from posebench.errors import InputError
 from posebench.victims import VICTIMS
+from tests.command_line import Evil, Outcome, assert_refused, only_record, words
 
 RUN = ["run", "--victim", "npt", "--samples", "1", "--device", "cpu", "--out"]
 
@@ -44,6 +46,41 @@ def test_python_m_is_the_command() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("posebench 0.")
     assert "Usage: posebench run" in posebench("run", "--help").stdout
+
+
+# ---- what it prints
+
+
+def test_process_prints_json_alone(weights: dict[str, Path], tmp_path: Path) -> None:
+    more = ("--samples", 1, "--json")
+    done = posebench(*words(weights["npt"], tmp_path / "records", *more))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [only_record(tmp_path / "records")]
+
+
+PROCESS_CASES = {
+    "code": ([], ["refused"]),
+    "norm": (["--norm", "l2_vertx"], ["unknown norm", "did you mean 'l2_vertex'"]),
+    "unit": (["--eps-unit", "rsm"], ["unknown eps unit", "did you mean 'rms'"]),
+}
+
+
+@pytest.mark.parametrize("case", PROCESS_CASES)
+def test_process_refuses_in_one_line(case: str, tmp_path: Path) -> None:
+    more, parts = PROCESS_CASES[case]
+    path = tmp_path / "bad.pth"
+    path.write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    done = posebench(*words(path, tmp_path / "out", *more))
+    outcome = Outcome(done.returncode, done.stdout, done.stderr)
+    assert_refused(outcome, tmp_path / "out", *parts)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_process_usage_error() -> None:
+    done = posebench("run", "--victim", "npt", "--samples", "abc")
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # ---- completion, by the protocol that the shells' scripts speak
@@ -229,5 +266,5 @@ def test_every_command_shows_an_example_that_it_takes(name: str) -> None:
         if line.startswith(f"posebench {name}")
     ]
     assert mine, f"{name} has no example"
-    for words in mine:
-        COMMANDS[name].make_context(name, words[len(name.split()) :])
+    for example in mine:
+        COMMANDS[name].make_context(name, example[len(name.split()) :])

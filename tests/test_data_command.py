@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posebench.benchmark.checks.subject import Subject
-from posebench.benchmark.cli.app import main
 from posebench.benchmark.training.loop import initial_network
 from posebench.benchmark.training.recipe import Recipe
 from posebench.victims import write_weights
+from tests.command_line import Cli, Outcome
 from tests.forged_data import (
     VERTICES,
     body,
@@ -25,30 +24,14 @@ from tests.forged_data import (
     write_meshes,
 )
 
-Cli = Callable[..., tuple[int, str, str]]
+
+@pytest.fixture(autouse=True)
+def no_data_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what ``--data`` sets is undone afterwards."""
+    monkeypatch.setenv("POSEBENCH_DATA", "")
 
 
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """The entry point with the given words: exit code, stdout, stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("POSEBENCH_DATA", "")  # restored afterwards, whatever --data sets
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["posebench", *map(str, words)])
-        capsys.readouterr()
-        code: int | str | None = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return int(code or 0), captured.out, captured.err
-
-    return call
-
-
-def assert_refused(outcome: tuple[int, str, str], part: str) -> None:
+def assert_refused(outcome: Outcome, part: str) -> None:
     code, out, err = outcome
     assert (code, out) == (2, ""), outcome
     (line,) = err.splitlines()
