@@ -16,6 +16,7 @@ from posebench.benchmark.cli.app import app
 from posebench.benchmark.evaluation.cost import StepCost, VictimCost, write_costs
 from posebench.benchmark.records.types import Record
 from posebench.benchmark.reports import defences, robust_study, selection
+from posebench.benchmark.reports.ascents import PAIRS, ascent_table
 from posebench.benchmark.reports.defences import defence_points, defence_rows, defence_table
 from posebench.benchmark.reports.page import page_text
 from posebench.benchmark.reports.paper import table_options
@@ -305,3 +306,18 @@ def test_each_seed_is_compared_with_the_weights_it_started_from() -> None:
     ]  # fmt: skip
     assert rows[8][2:7] == ["-", "-", "-", "80.0 [80.0, 80.0]", "-"]
     assert {cell for row in rows[:3] + rows[6:8] for cell in row[2:]} == {"-"}
+
+
+def test_ascents_are_compared_on_equal_pairs_alone() -> None:
+    """Cells of fewer pairs are of other sweeps and would stand beside means of more."""
+    shipped: dict[str, Any] = {"recipe": {"seed": 0}, "vertices": 1700}
+    records = [
+        measured("point-5cm", (0.0, 0.0), pmd=pmd, **attacked("point-5cm", steps), **shipped)
+        for steps, pmd in (
+            (50, (9e-3,) * (PAIRS - 1)),
+            (100, (2e-3, 4e-3) * (PAIRS // 2)),
+            (200, (1e-3,) * PAIRS + (7e-3,) * PAIRS),
+        )
+    ]
+    shown = [each.partition(" ")[0] for each in cells_of(ascent_table(records), "npt", "clean")]
+    assert shown == ["vertex-adam", "-", "30.0", "10.0", "-"]

@@ -15,7 +15,7 @@ from posebench.threats import threat_of
 THREAT = "point-5cm"
 STEPS = (50, 100, 200, 500)
 PAIRS = 8
-"""Of each cell; of more pairs the first."""
+"""Of each cell, of more pairs the first; cells of fewer stay out, since their means say less."""
 
 
 def ascent_table(records: Iterable[Record]) -> list[str]:
@@ -51,7 +51,7 @@ def _first(record: Record | None) -> str:
 
 def _here(record: Record) -> bool:
     attack = record.cell.attack
-    if attack is None or record.cell.task != "anny/seen":
+    if attack is None or record.cell.task != "anny/seen" or record.cell.samples < PAIRS:
         return False
     threat = threat_of(Budget(attack.eps, attack.norm, attack.unit), attack.metric)
     return threat is not None and threat.name == THREAT
