@@ -369,7 +369,8 @@ def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None
         "torchattacks:PGDL2",
         "art:ProjectedGradientDescent",
     ]
-    assert all(float(value) > 1e-3 for _, value in lines)
+    clean = evaluate(posebench.load_victim("npt"), samples=2).metrics.clean_pmd.mean
+    assert all(float(value) > 1.5 * clean for _, value in lines)
 
 
 # ---- threat models

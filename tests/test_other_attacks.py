@@ -181,10 +181,10 @@ def test_bad_input_is_one_clear_error(make: object, words: str) -> None:
 
 def test_the_harness_wraps_victims_that_need_equal_counts() -> None:
     network, _ = load_network("npt")
-    record = evaluate(network, attack=Drop(Budget(0.05, "drop"), iterations=1), samples=1)
+    record = evaluate(network, attack=Drop(Budget(0.05, "drop"), iterations=1), samples=2)
     assert record.cell.wrappers == (EqualPoints.__name__,)
     assert record.metrics.attack.radius == 85
-    assert record.metrics.attack.norms["dropped"].max == pytest.approx(0.05)
+    assert record.metrics.attack.norms["dropped"].max == pytest.approx(0.05)  # the worse of two
 
 
 @pytest.mark.parametrize("norm", ["drop", "add"])
