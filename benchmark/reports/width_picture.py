@@ -22,6 +22,10 @@ from posebench.threats import HEADLINE, THREATS
 
 RECORDS = Path("leaderboards/records")
 WIDTHS = (128, 256, 512)
+PAIRS = 16
+"""Of the sweep; other studies attack more or fewer."""
+TICKS = (1, 1.5, 2, 3, 5, 7, 10, 15)
+
 ASCENT: dict[str, AttackCell | None] = {
     name: attack_cell(
         VertexAdam(THREATS[name].budget, iterations=200, objective=THREATS[name].objective), ()
@@ -54,7 +58,7 @@ def networks_by_width(records: Iterable[Record]) -> list[Wide]:
         cell = record.cell
         width = (cell.weights.network or {}).get("width")
         name = next((name for name, attack in ASCENT.items() if cell.attack == attack), None)
-        plain = cell.task == "anny/seen" and cell.defense is None
+        plain = cell.task == "anny/seen" and cell.defense is None and cell.samples == PAIRS
         if name and plain and cell.weights.training == "clean" and width in WIDTHS:
             found.setdefault((cell.victim, width, cell.weights.sha256), {})[name] = record
     result = []
@@ -92,7 +96,9 @@ def draw(networks: list[Wide], path: Path) -> None:
         own = sorted((n for n in networks if n.victim == victim), key=lambda n: n.width)
         widths = [each.width for each in own]
         left.plot(widths, [1e4 * each.clean for each in own], "o-", color=f"C{number}")
-        left.annotate(victim, (widths[-1], 1e4 * own[-1].clean), color=f"C{number}")
+        end = (widths[-1], 1e4 * own[-1].clean)
+        beside = {"xytext": (0, 7), "textcoords": "offset points", "ha": "right"}
+        left.annotate(victim, end, color=f"C{number}", **beside)
         for name, style in zip(HEADLINE, ("o-", "s--"), strict=True):
             mean, low, high = zip(*(each.times[name] for each in own), strict=True)
             below = [m - x for m, x in zip(mean, low, strict=True)]
@@ -108,7 +114,9 @@ def draw(networks: list[Wide], path: Path) -> None:
     left.set_ylim(bottom=0)
     right.set_title("attacked / clean (200 gradients)", fontsize=9)
     right.set_yscale("log")
-    right.legend(fontsize=8)
+    right.set_yticks(TICKS, map(str, TICKS))
+    right.set_yticks([], minor=True)
+    figure.legend(loc="outside right center", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
