@@ -146,7 +146,7 @@ def test_planned_paths_are_those_of_the_records(case: str) -> None:
 
 MADE = (
     "table2", "page", "splits", "corruptions", "headline", "density", "new-poses", "seeds",
-    "ascents", "robust-seeds",
+    "ascents", "robust-seeds", "widths",
 )  # fmt: skip
 """Shipped sweeps that the committed records of shipped weights are of."""
 
