@@ -1,9 +1,9 @@
 """``pt-ensemble``: several different attacks, the worst case per sample; it stops by itself.
 
 After AutoAttack (Croce & Hein, arXiv 2003.01690), a victim counts as robust where all of them fail.
-It goes on in rounds until it has converged: a sample stops once the last third of its gradients
-brought less than ``ENOUGH``, at the latest after ``most``. What was spent and what the end brought
-are in the record; there is nothing to tune.
+It goes on in rounds until it has converged (:mod:`posebench.attacks.convergence`), at the latest
+after ``most`` gradients. What was spent and what the end brought are in the record; there is
+nothing to tune.
 
 The rounds differ in how they climb and where they start:
 
@@ -11,7 +11,8 @@ The rounds differ in how they climb and where they start:
   the cubes around the balls (``posebench.attacks.space``) of those that hear it vertex by vertex.
   Every sample tries both; where 50 steps by signs end above 150 of Adam's, it goes on by signs
   (version 4).
-* APGD in the L2 ball, whose best poses move few vertices far; ``VertexAdam`` beside it.
+* APGD in the L2 ball, whose best poses move few vertices far, with first steps of one, a half and
+  a quarter of the radius (version 4; two, as published, find less there).
 * short ascents from random points at the budget's edge, the best of which goes on: some networks
   have far worse poses than any that is reached from the clean one (version 3).
 * ``VertexAdam`` from the best pose so far with a third of its first step: a long ascent and then a
@@ -26,7 +27,6 @@ Which rounds, and why in this order: the study in docs/attacks.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -36,6 +36,7 @@ import torch
 from torch import Generator, Tensor
 
 from posebench.attacks.apgd import APGD, CubeAPGD
+from posebench.attacks.convergence import Found
 from posebench.attacks.gradient import check_counts, pose_values
 from posebench.attacks.projection import project
 from posebench.attacks.query import Query
@@ -48,12 +49,6 @@ from posebench.interfaces import AttackResult, Batch, Budget, Effort, Victim
 from posebench.objective import OBJECTIVES
 from posebench.rng import generator_for
 from posebench.shapes import Float
-
-ENOUGH = 0.01
-"""Relative gain of the last third of a sample's gradients below which it stops."""
-
-LEAST = 600
-"""Gradients before a sample may stop: the last third of them is then the fine ascent."""
 
 FINE = 0.1
 """First step of a fine ascent, in radii."""
@@ -68,6 +63,16 @@ SHAKE = 0.5
 """Length of a shake, in radii."""
 
 Start = Literal["clean", "best", "search", "edge", "shaken"]
+
+
+@dataclass(frozen=True)
+class SteppedAPGD(CubeAPGD):
+    """Auto-PGD whose first step is another than the published two radii."""
+
+    first: float = 2.0
+
+    def first_step(self) -> float:
+        return self.first
 
 
 @dataclass(frozen=True)
@@ -131,13 +136,14 @@ class PTEnsemble:
             for number in count():
                 yield Round(ascent, "shaken" if number > 2 and number % 2 else "edge", 50)
         elif self.budget.norm == "l2":
-            yield apgd(100, "clean")
-            yield apgd(100, "search")
-            yield adam(100, "clean")
+            yield apgd(100, "clean", 1.0)
+            yield apgd(200, "clean", 0.5)
+            yield apgd(200, "best", 0.25)
+            yield apgd(100, "edge", 1.0)
             while True:
-                yield apgd(100, "edge")
-                yield adam(50, "edge")
-                yield apgd(50, "shaken")
+                yield apgd(100, "search", 0.5)
+                yield apgd(100, "shaken", 0.5)
+                yield apgd(100, "edge", 1.0)
         elif signs:
             yield apgd(200, "clean")
             while True:
@@ -159,9 +165,11 @@ class PTEnsemble:
         ascent = VertexAdam(self.budget, iterations=gradients, step=step, objective=self.objective)
         return Round(ascent, start, gradients)
 
-    def apgd(self, gradients: int, start: Start) -> Round:
-        """A round of APGD, under a cap a vertex by signs."""
-        ascent = CubeAPGD(self.budget, iterations=gradients, objective=self.objective)
+    def apgd(self, gradients: int, start: Start, first: float = 2.0) -> Round:
+        """A round of APGD, under a cap a vertex by signs; ``first`` step in radii."""
+        ascent = SteppedAPGD(
+            self.budget, iterations=gradients, objective=self.objective, first=first
+        )
         return Round(ascent, start, gradients)
 
     def __call__(
@@ -253,42 +261,3 @@ class Search:
         self.best = self.best.index_copy(0, there, kept.points)
         self.gained = self.gained.index_copy(0, there, values > before)
         self.found.add(rows, values, each.gradients)
-
-
-class Found:
-    """The best value of each sample after each of its rounds.
-
-    Attributes:
-        values: (B,) the best so far.
-        spent: (B,) int64, gradients so far, on the CPU.
-        history: after each round: gradients by then and values, of all samples.
-    """
-
-    def __init__(self, values: Float[Tensor, "b"]) -> None:
-        self.values = values
-        self.spent = torch.zeros(len(values), dtype=torch.int64)
-        self.history = [(self.spent, values)]
-
-    def add(self, rows: Tensor, values: Float[Tensor, "r"], gradients: int) -> None:
-        """Enter a round of some samples."""
-        self.values = self.values.index_copy(0, rows.to(self.values.device), values)
-        self.spent = self.spent.index_add(0, rows, torch.full_like(rows, gradients))
-        self.history.append((self.spent, self.values))
-
-    def late_gain(self) -> Float[Tensor, "b"]:
-        """Relative growth over the last third of each sample's gradients, (B,) on the CPU.
-
-        Where two thirds fall into a round, the value before that round counts.
-        """
-        earlier = self.history[0][1]
-        for spent, values in self.history:
-            reached = (3 * spent <= 2 * self.spent).to(values.device)
-            earlier = torch.where(reached, values, earlier)
-        tiny = torch.finfo(earlier.dtype).tiny
-        gain = (self.values / earlier.clamp_min(tiny) - 1).nan_to_num(nan=math.inf, posinf=1e9)
-        return gain.cpu()
-
-    def going_on(self, most: int) -> Tensor:
-        """Which samples (B,) have not converged, on the CPU."""
-        going = (self.spent < LEAST) | (self.late_gain() >= ENOUGH)
-        return going & (self.spent < most)

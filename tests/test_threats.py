@@ -24,7 +24,7 @@ from posebench.attacks import (
     run_attack,
 )  # fmt: skip
 from posebench.attacks.apgd import CubeAPGD
-from posebench.attacks.ensemble import ENOUGH, LEAST, Found
+from posebench.attacks.convergence import ENOUGH, LEAST, Found
 from posebench.attacks.projection import box, smooth_basis
 from posebench.attacks.restarts import random_start
 from posebench.benchmark.cli import options
@@ -36,7 +36,7 @@ from posebench.benchmark.records.store import parse_record, read_records, record
 from posebench.benchmark.reports.published import COMMITTED
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget
+from posebench.interfaces import Batch, Budget, Victim
 from posebench.objective import aligned
 from posebench.rng import generator_for
 from posebench.threats import HEADLINE, THREATS, find_threat, threat_of
