@@ -9,18 +9,18 @@ The rounds differ in how they climb and where they start:
 
 * under a cap a vertex ``VertexAdam`` finds most of networks that pool the pose, APGD by signs in
   the cubes around the balls (``posebench.attacks.space``) of those that hear it vertex by vertex.
-  Every sample tries both; where 50 steps by signs end above 150 of Adam's, it goes on by signs
-  (version 4).
+  Every sample tries both; where 50 steps by signs end above 150 of Adam's, it goes on by signs, and
+  Adam from where they end, in case that was the wrong sign (version 4).
 * APGD in the L2 ball, whose best poses move few vertices far, with first steps of one, a half and
   a quarter of the radius (version 4; two, as published, find less there).
-* short ascents from random points at the budget's edge, the best of which goes on: some networks
-  have far worse poses than any that is reached from the clean one (version 3).
+* from random points at the budget's edge, first in short ascents, the best of which goes on, then
+  in long ones: some networks have far worse poses than any that is reached from the clean one.
 * ``VertexAdam`` from the best pose so far with a third of its first step: a long ascent and then a
-  fine one beat as many gradients in shorter ascents (version 3).
-* from the end of a random search, which needs no gradient: training against FGM flattens the
-  objective around the clean pose, and search gets away from there.
-* again and again from a random point at the edge, and ``shaken``: from the best pose so far, moved
-  by half of the budget at random.
+  fine one beat as many gradients in shorter ascents (version 3), and after every long ascent from
+  elsewhere it is fine ones that bring most (version 4).
+* in the L2 ball from the end of a random search, which needs no gradient: training against FGM
+  flattens the objective around the clean pose; and ``shaken``: from the best pose so far, moved by
+  half of the budget at random.
 
 Which rounds, and why in this order: the study in docs/attacks.md.
 """
@@ -146,19 +146,17 @@ class PTEnsemble:
                 yield apgd(100, "edge", 1.0)
         elif signs:
             yield apgd(200, "clean")
+            yield apgd(100, "edge")
+            yield adam(100, "best")
             while True:
                 yield apgd(200, "edge")
-                yield apgd(200, "shaken")
+                yield adam(200, "best")
         else:
             yield adam(200, "clean")
             yield adam(200, "best", FINE)
-            yield adam(100, "shaken")
-            if self.knows_signs:
-                yield apgd(50, "best")
-                yield adam(50, "search")
             while True:
-                yield adam(50, "edge")
-                yield adam(100, "shaken")
+                yield adam(200, "edge")
+                yield adam(200, "best", FINE)
 
     def adam(self, gradients: int, start: Start, step: float = VertexAdam.step) -> Round:
         """A round of ``VertexAdam``."""
