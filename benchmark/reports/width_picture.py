@@ -25,6 +25,7 @@ WIDTHS = (128, 256, 512)
 PAIRS = 16
 """Of the sweep; other studies attack more or fewer."""
 TICKS = (1, 1.5, 2, 3, 5, 7, 10, 15)
+"""Of the multiples; powers of ten alone would be two."""
 
 ASCENT: dict[str, AttackCell | None] = {
     name: attack_cell(
