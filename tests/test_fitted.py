@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from posebench.benchmark.data import quaternions
 from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.body_fit import precise, vertex_normals
 from posebench.benchmark.reports.fit_table import Row, line
 from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figure_fit import fit_figure
 from posebench.benchmark.retarget.figure_starts import starts
+from posebench.benchmark.retarget.figure_turns import turned_starts
 from posebench.benchmark.retarget.figures import Figures
 from posebench.benchmark.retarget.fitted import POOR, FittedTransfer, outward_normals
 from posebench.benchmark.retarget.repose import nearest_rotations, reposed
@@ -97,6 +99,32 @@ def test_a_fit_finds_a_new_person_in_a_new_pose() -> None:
     assert error.mean() < 0.03
     moved = fit_figure(Cloud(goal + torch.tensor([3.0, -1, 2]), normals))
     torch.testing.assert_close(moved.figure.pose, found.figure.pose, atol=1e-6, rtol=0)
+
+
+def test_turned_starts_know_training_poses_in_any_direction() -> None:
+    """Head down and facing away: the first start is that very pose, in its place."""
+    turn = quaternions.from_axis_angle(torch.tensor([[0.0, 0.75 * torch.pi, 0]]).double())
+    over = quaternions.from_axis_angle(torch.tensor([[torch.pi, 0.0, 0]]).double())
+    pose = BODY.poses["seen"][[8]].double()
+    root = quaternions.from_axis_angle(pose[:, 0])
+    turned = pose.clone()
+    both = quaternions.multiply(turn, over)
+    turned[:, 0] = quaternions.to_axis_angle(quaternions.multiply(both, root))
+    goal = Figures.of(turned, torch.tensor([0.18]).double(), torch.ones(1, 3).double())
+    points = goal.vertices(PRECISE)[0]
+    first = turned_starts(points, 1)
+    torch.testing.assert_close(first.pose, turned, atol=1e-6, rtol=0)
+    torch.testing.assert_close(first.place, goal.place, atol=0.03, rtol=0)
+    assert (first.vertices(PRECISE)[0] - points).norm(dim=1).mean() < 0.03
+
+
+def test_a_fit_finds_a_body_that_faces_away() -> None:
+    """As near as one that faces +z, with the limbs of its own left and right."""
+    plain = posed(25, "unseen", 11)
+    away = plain * torch.tensor([-1.0, 1, -1])
+    found = fit_figure(Cloud(away, vertex_normals(away, BODY.faces)))
+    assert found.gap < 0.006
+    assert (found.figure.vertices(PRECISE)[0] - away).norm(dim=1).mean() < 0.03
 
 
 def test_normals_look_outwards_whichever_way_faces_turn() -> None:

@@ -48,15 +48,24 @@ def starts(points: Float[Tensor, "n 3"], count: int) -> Figures:
     poses, thinned, middle = known_poses(points.device)
     here = points.mean(dim=0)
     some = (points - here)[spread(len(points), POINTS)]
-    spans = thinned.square().sum(dim=2).mean(dim=1).sqrt()
-    size = (some.square().sum(dim=1).mean().sqrt() / spans).log().clamp(-GROWTH, GROWTH)
-    scores = []
-    for vertices, growth in zip(thinned.split(200), size.exp().split(200), strict=True):
-        grown = vertices * growth[:, None, None]
-        gaps = squared_gaps(some.expand(len(grown), -1, -1), grown).clamp(0, REACH**2)
-        scores.append(gaps.amin(dim=1).mean(dim=1) + gaps.amin(dim=2).mean(dim=1))
-    best = torch.cat(scores).argsort()[:count]
+    size = growth(some, thinned)
+    best = apart(some, thinned * size.exp()[:, None, None]).argsort()[:count]
     return Figures.of(poses[best], size[best], here - middle[best] * size[best].exp()[:, None])
+
+
+def growth(some: Float[Tensor, "n 3"], bodies: Float[Tensor, "k v 3"]) -> Float[Tensor, "k"]:
+    """Logarithms of the factors that bring bodies to a cloud's size, all about their means."""
+    spans = bodies.square().sum(dim=2).mean(dim=1).sqrt()
+    return (some.square().sum(dim=1).mean().sqrt() / spans).log().clamp(-GROWTH, GROWTH)
+
+
+def apart(some: Float[Tensor, "n 3"], bodies: Float[Tensor, "k v 3"]) -> Float[Tensor, "k"]:
+    """How far a few points lie from bodies' vertices and those from them, square metres."""
+    found = []
+    for part in bodies.split(200):
+        gaps = squared_gaps(some.expand(len(part), -1, -1), part).clamp(0, REACH**2)
+        found.append(gaps.amin(dim=1).mean(dim=1) + gaps.amin(dim=2).mean(dim=1))
+    return torch.cat(found)
 
 
 @lru_cache(maxsize=2)
