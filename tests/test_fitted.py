@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from posebench.benchmark.data import quaternions
 from posebench.benchmark.data.body import load_body, pose_body
 from posebench.benchmark.data.body_fit import precise, vertex_normals
+from posebench.benchmark.data.mannequin import mannequins
 from posebench.benchmark.reports.fit_table import Row, line
 from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.figure_fit import fit_figure
@@ -132,6 +134,24 @@ def test_normals_look_outwards_whichever_way_faces_turn() -> None:
     torch.testing.assert_close(outward_normals(POINTS, FACES[:, ::-1].copy()), plain)
     heavy = np.abs(POINTS[:, 2] - POINTS[:, 2].mean()).argmax()
     assert (plain[heavy] * torch.from_numpy(POINTS - POINTS.mean(axis=0))[heavy]).sum() > 0
+
+
+def test_every_part_of_a_mannequin_is_rigid_and_goes_with_its_bone() -> None:
+    """Closed, as tall as its person, and each capsule keeps its edges in any pose."""
+    puppets = mannequins(BODY)
+    person = torch.tensor([20])
+    rest, moved = (
+        pose_body(puppets, person, pose)[0]
+        for pose in (torch.zeros(1, 24, 3), BODY.poses["wide"][[5]])
+    )
+    assert trimesh.Trimesh(moved, puppets.faces, process=False).is_watertight
+    edges = [
+        each[puppets.faces].roll(1, dims=1).sub(each[puppets.faces]).norm(dim=2)
+        for each in (rest, moved)
+    ]
+    torch.testing.assert_close(*edges, atol=1e-5, rtol=0)
+    height = posed(20, "wide", 5)[:, 1].max() - posed(20, "wide", 5)[:, 1].min()
+    assert abs(moved[:, 1].max() - moved[:, 1].min() - height) < 0.1
 
 
 # ---- the command

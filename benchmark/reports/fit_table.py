@@ -19,12 +19,16 @@ import torch
 from torch import Tensor
 
 from posebench.benchmark.data import quaternions
+from posebench.benchmark.data.body import TEST_IDENTITIES, load_body, pose_body
 from posebench.benchmark.data.body_fit import vertex_normals
 from posebench.benchmark.data.datasets import load_task
+from posebench.benchmark.data.held_out import held_out_arrays
+from posebench.benchmark.data.mannequin import mannequins
 from posebench.benchmark.reports.markdown import NOTHING, table
 from posebench.benchmark.retarget.figure_descent import Cloud
 from posebench.benchmark.retarget.fitted import FittedTransfer, by_fits
 from posebench.cloud import Clouds
+from posebench.geometry import centred
 from posebench.interfaces import Batch
 from posebench.objective import pmd
 from posebench.shapes import Float, Int
@@ -40,15 +44,17 @@ PAIRS, FIRST, FIRST_NATURAL = 8, 8, 16
 NETWORK = "ffptnet"
 
 AROUND = "`anny/natural`, facing anywhere"
+TAKES, GIVES = "a mannequin in a person's natural pose", "a person in a mannequin's natural pose"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pair: PMDs in square metres, and whether the fit was doubted."""
+    """One pair: PMDs in square metres, and whether the fit was doubted; a copy needs vertices that
+    correspond."""
 
     fitted: float
     network: float
-    copied: float
+    copied: float | None
     doubted: bool
 
 
@@ -74,6 +80,34 @@ def rows_of(task: str, *, around: bool = False) -> Iterator[Row]:
         )
 
 
+def mannequin_rows(*, gives: bool) -> Iterator[Row]:
+    """The held-out natural poses, from people to mannequins in T- or A-pose or the other way
+    round; neither is the same person."""
+    network, _ = load_network(NETWORK, regime="open")
+    people, arrays = load_body(1700), held_out_arrays()
+    puppets = mannequins(people)
+    giver, taker = (puppets, people) if gives else (people, puppets)
+    for number in range(PAIRS):
+        first, second = (torch.tensor([TEST_IDENTITIES[number + more]]) for more in (0, 6))
+        pose = arrays["natural"][[FIRST_NATURAL + number]]
+        made = (
+            pose_body(giver, first, pose),
+            pose_body(taker, second, arrays["tpose"][[number]]),
+            pose_body(taker, second, pose),
+        )
+        source, identity, target = (centred(Clouds.dense(points)) for points in made)
+        batch = Batch(source, identity, target, taker.faces[None], torch.tensor([number]))
+        found = fitted(batch, giver.faces)
+        with torch.no_grad():
+            answer = network(source, identity)
+        yield Row(
+            float(pmd(Clouds.dense(torch.from_numpy(found.points).float()[None]), target)),
+            float(pmd(answer, target)),
+            None,
+            any(found.doubts()),
+        )
+
+
 def heading(share: float) -> Float[Tensor, "3 3"]:
     """A share of a whole turn about the upright axis."""
     upright = torch.tensor([0.0, 2 * pi * share, 0.0])
@@ -95,15 +129,27 @@ def fitted(batch: Batch, source_faces: Int[Tensor, "f 3"] | None) -> FittedTrans
 
 def line(task: str, rows: list[Row]) -> list[str]:
     """A row of the table: means and, in brackets, medians."""
-    columns = [[getattr(row, name) for row in rows] for name in ("fitted", "network", "copied")]
-    shown = [f"{1e4 * mean(values):.1f} ({1e4 * median(values):.1f})" for values in columns]
+    shown = []
+    for name in ("fitted", "network", "copied"):
+        found = [value for row in rows if (value := getattr(row, name)) is not None]
+        shown.append(f"{1e4 * mean(found):.1f} ({1e4 * median(found):.1f})" if found else NOTHING)
     sure = [row.fitted for row in rows if not row.doubted]
     trusted = f"{1e4 * mean(sure):.1f} ({len(sure)})" if sure else NOTHING
     return [task, shown[0], trusted, *shown[1:]]
 
 
+def studies() -> Iterator[tuple[str, Iterator[Row]]]:
+    """What each row of the table is called, and its pairs."""
+    for split in SPLITS:
+        yield f"`anny/{split}`", rows_of(f"anny/{split}")
+    yield AROUND, rows_of("anny/natural", around=True)
+    yield TAKES, mannequin_rows(gives=False)
+    yield GIVES, mannequin_rows(gives=True)
+
+
 if __name__ == "__main__":
     head = ["task", "fitted", "not doubted (pairs)", f"{NETWORK}, open", "pose source returned"]
-    made = [line(f"`anny/{split}`", list(rows_of(f"anny/{split}"))) for split in SPLITS]
-    made.append(line(AROUND, list(rows_of("anny/natural", around=True))))
-    sys.stdout.write("\n".join(table(head, made)) + "\n")
+    sys.stdout.write("\n".join(table(head, [])) + "\n")
+    for name, rows in studies():
+        sys.stdout.write(table(head, [line(name, list(rows))])[-1] + "\n")
+        sys.stdout.flush()  # each takes minutes
