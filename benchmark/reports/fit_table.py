@@ -81,31 +81,37 @@ def rows_of(task: str, *, around: bool = False) -> Iterator[Row]:
 
 
 def mannequin_rows(*, gives: bool) -> Iterator[Row]:
-    """The held-out natural poses, from people to mannequins in T- or A-pose or the other way
-    round; neither is the same person."""
+    """Pairs of people and mannequins, one after the other."""
     network, _ = load_network(NETWORK, regime="open")
-    people, arrays = load_body(1700), held_out_arrays()
-    puppets = mannequins(people)
-    giver, taker = (puppets, people) if gives else (people, puppets)
     for number in range(PAIRS):
-        first, second = (torch.tensor([TEST_IDENTITIES[number + more]]) for more in (0, 6))
-        pose = arrays["natural"][[FIRST_NATURAL + number]]
-        made = (
-            pose_body(giver, first, pose),
-            pose_body(taker, second, arrays["tpose"][[number]]),
-            pose_body(taker, second, pose),
-        )
-        source, identity, target = (centred(Clouds.dense(points)) for points in made)
-        batch = Batch(source, identity, target, taker.faces[None], torch.tensor([number]))
-        found = fitted(batch, giver.faces)
+        batch, source_faces = mannequin_pair(number, gives=gives)
+        found = fitted(batch, source_faces)
         with torch.no_grad():
-            answer = network(source, identity)
+            answer = network(batch.pose, batch.identity)
         yield Row(
-            float(pmd(Clouds.dense(torch.from_numpy(found.points).float()[None]), target)),
-            float(pmd(answer, target)),
+            float(pmd(Clouds.dense(torch.from_numpy(found.points).float()[None]), batch.target)),
+            float(pmd(answer, batch.target)),
             None,
             any(found.doubts()),
         )
+
+
+def mannequin_pair(number: int, *, gives: bool) -> tuple[Batch, Int[Tensor, "f 3"]]:
+    """A held-out natural pose from a person to a mannequin in T- or A-pose, or from a mannequin to
+    a person, and the pose source's faces; neither is the same person."""
+    people, arrays = load_body(1700), held_out_arrays()
+    puppets = mannequins(people)
+    giver, taker = (puppets, people) if gives else (people, puppets)
+    first, second = (torch.tensor([TEST_IDENTITIES[number + more]]) for more in (0, 6))
+    pose = arrays["natural"][[FIRST_NATURAL + number]]
+    made = (
+        pose_body(giver, first, pose),
+        pose_body(taker, second, arrays["tpose"][[number]]),
+        pose_body(taker, second, pose),
+    )
+    source, identity, target = (centred(Clouds.dense(points)) for points in made)
+    ids = torch.tensor([number])
+    return Batch(source, identity, target, taker.faces[None], ids), giver.faces
 
 
 def heading(share: float) -> Float[Tensor, "3 3"]:
