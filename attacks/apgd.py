@@ -60,6 +60,10 @@ class APGD:
     ) -> AttackResult:
         return Restarts(self, self.restarts)(victim, batch, generator=generator)
 
+    def first_step(self) -> float:
+        """In radii."""
+        return 2.0
+
     def space(self, clean: Clouds) -> Space:
         """Where its iterates live."""
         return Ball(clean, self.budget)
@@ -73,7 +77,7 @@ class APGD:
         at = last = best = start
         values, gradient = climbed_at(victim, batch, space, at, **asked)
         best_values, best_gradient = values, gradient
-        eta = torch.full_like(values, 2.0)  # in radii
+        eta = torch.full_like(values, self.first_step())
         climbed = torch.zeros_like(values)
         kept_eta, kept_best = eta, best_values
         ahead, since = checkpoints(self.iterations), 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from posebench.attacks import FGM, PGD, PTEnsemble, Universal, VertexAdam, ensemble
+from posebench.attacks import FGM, PGD, PTEnsemble, Universal, VertexAdam, convergence
 from posebench.benchmark.evaluation import harness
 from posebench.benchmark.evaluation.extension import known_pairs, most_known
 from posebench.benchmark.evaluation.harness import Execution, evaluate_all
@@ -79,8 +79,8 @@ def test_an_extended_record_is_the_whole_one_and_its_first_pairs_are_not_attacke
 def test_a_higher_limit_takes_over_the_pairs_that_stopped_by_themselves(
     given: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensemble, "LEAST", 20)
-    monkeypatch.setattr(ensemble, "ENOUGH", 1e-4)  # an untrained network hardly hears its pose
+    monkeypatch.setattr(convergence, "LEAST", 20)
+    monkeypatch.setattr(convergence, "ENOUGH", 1e-4)  # an untrained network hardly hears its pose
     budget, objective = NEAR.budget, NEAR.objective
     low, high = (
         replace(given, attacks=(PTEnsemble(budget, objective, most),), samples=4)

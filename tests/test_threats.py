@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +23,8 @@ from posebench.attacks import (
     project,
     run_attack,
 )  # fmt: skip
-from posebench.attacks.ensemble import ENOUGH, LEAST, Found
+from posebench.attacks.apgd import CubeAPGD
+from posebench.attacks.convergence import ENOUGH, LEAST, Found
 from posebench.attacks.projection import box, smooth_basis
 from posebench.attacks.restarts import random_start
 from posebench.benchmark.cli import options
@@ -35,7 +36,7 @@ from posebench.benchmark.records.store import parse_record, read_records, record
 from posebench.benchmark.reports.published import COMMITTED
 from posebench.cloud import Clouds
 from posebench.errors import InputError
-from posebench.interfaces import Batch, Budget
+from posebench.interfaces import Batch, Budget, Victim
 from posebench.objective import aligned
 from posebench.rng import generator_for
 from posebench.threats import HEADLINE, THREATS, find_threat, threat_of
@@ -152,7 +153,7 @@ def test_the_ensemble_is_no_weaker_than_its_first_round_and_says_what_it_spent(t
     assert result.effort is not None
     inside_ball = project(result.pose, batch.pose, budget)
     torch.testing.assert_close(inside_ball.points, result.pose.points, rtol=0, atol=1e-7)
-    first = next(attack.rounds())
+    first = next(chain(attack.opening(), attack.rounds(signs=False)))
     alone = first.ascent.climb(network, batch, batch.pose, generator_for(0))[1]
     if first.start == "clean":
         assert (result.loss >= alone * (1 - 1e-9)).all()
@@ -178,6 +179,34 @@ def test_rounds_of_few_points_look_at_different_places(monkeypatch: pytest.Monke
     assert len(starts) == 3
     assert not torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[1], starts[2])
+
+
+def test_samples_go_on_by_the_steps_that_took_them_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second sample climbs by signs alone; then only its rounds are by signs."""
+    batch, met = random_batch((20, 20)), []
+    stays = batch.sample_ids[0]
+
+    def climb(self: APGD | VertexAdam, victim: Victim, part: Batch, *_: Any) -> Any:
+        signs = isinstance(self, CubeAPGD)
+        met.append((signs, self.iterations, part.sample_ids.tolist()))
+        moved = torch.zeros_like(part.pose.points)
+        if signs:
+            moved[part.sample_ids != stays] = 0.01
+        return part.pose.replace(part.pose.points + moved), None
+
+    monkeypatch.setattr(APGD, "climb", climb)
+    monkeypatch.setattr(VertexAdam, "climb", climb)
+    monkeypatch.setattr(PTEnsemble, "worth", lambda _, output, __: output.points.exp().sum((1, 2)))
+    attack = PTEnsemble(Budget(0.02, "l2_vertex"), most=650)
+    run_attack(attack, Toy(lambda pose, _: pose), batch, generator=generator_for(5))
+    first, second = batch.sample_ids.tolist()
+    assert met[:6] == [*[(False, 20, [first, second])] * 4, (False, 70, [first, second]),
+                       (True, 50, [first, second])]  # fmt: skip
+    assert [each for each in met[6:] if first in each[2]] == [(False, 200, [first])] * 2
+    by_signs = [each for each in met[6:] if second in each[2]]
+    assert by_signs[:3] == [(True, 200, [second]), (True, 100, [second]), (False, 100, [second])]
 
 
 @pytest.mark.parametrize("most", [30, 230])
@@ -207,16 +236,16 @@ def test_the_last_third_is_that_of_each_sample() -> None:
     found = Found(torch.tensor([1.0, 1.0]))
     everybody = torch.arange(2)
     found.add(everybody, torch.tensor([2.0, 1.0]), 300)
-    assert found.going_on(LEAST).tolist() == [0, 1], "too early to tell"
+    assert found.going_on(900).all(), "too early to tell"
     found.add(everybody, torch.tensor([2.0, 3.0]), 300)
     assert found.spent.tolist() == [600, 600]
     # Two thirds of 600 are 400: the value after 300 counts.
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 2.0]))
-    assert found.going_on(900).tolist() == [1]
-    assert not len(found.going_on(600))
+    assert found.going_on(900).tolist() == [False, True]
+    assert not found.going_on(600).any()
     found.add(torch.tensor([1]), torch.tensor([3.0]), 300)
     torch.testing.assert_close(found.late_gain(), torch.tensor([0.0, 0.0]))
-    assert not len(found.going_on(900))
+    assert not found.going_on(900).any()
     assert found.spent.tolist() == [600, 900]
 
 
